@@ -47,6 +47,7 @@ class RecordedCall:
     grant: str
     is_write: bool
     tool_digest: str
+    layer: int
     kind: str
     """`call`: it went to the world. `refused`, `pending`, `unmade`: it did not."""
     state: str
@@ -236,6 +237,7 @@ def _call(entry: Entry, texts: Mapping[str, Any]) -> RecordedCall:
         grant=_is(str, entry["grant"]),
         is_write=_is(bool, entry["write"]),
         tool_digest=_is(str, entry["tool_digest"]),
+        layer=_is(int, entry["layer"]),
         kind=_is(str, entry["kind"]),
         state=_is(str, entry["state"]),
         order=_is_or_none(int, entry.get("order")),

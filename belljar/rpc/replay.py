@@ -61,6 +61,8 @@ class ReplayBridge:
         recorded = self._recorded(call.call)
         if recorded is None or not _is_same(recorded, admitted.record):
             raise _divergence(admitted.record, recorded)
+        # Which calls were in flight together is the recorded run's fact: here nobody is waited for.
+        admitted.record.layer = recorded.layer
         self._release()
         return admitted
 

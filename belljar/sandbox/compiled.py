@@ -90,7 +90,8 @@ def _open_checked(path: Path) -> int:
             os.close(folder)
             folder = inner
             _check_owner(os.fstat(folder), f"the folder {part!r} on the way to {path}")
-        fd = os.open(real.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        # Not blocking, so that a fifo put in its place is refused and not waited for.
+        fd = os.open(real.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     finally:
         os.close(folder)
     status = os.fstat(fd)

@@ -22,6 +22,9 @@ __all__ = ["Imports", "compile_component", "link", "load_engine", "new_run"]
 # What wasmtime 50 registers WASI under. A newer one makes `Imports` unused, and the zygote then refuses to serve.
 _WASI = "0.2.12"
 
+# wasmtime's default is 512 KiB, which CPython exhausts (a trap) before its own limits raise RecursionError. More than
+# 2 MiB wasmtime refuses, because of stacks for async code that we do not use.
+_STACK_BYTES = 1536 << 10
 _SOCKETS = (
     ("tcp-create-socket", "create-tcp-socket"),
     ("udp-create-socket", "create-udp-socket"),
@@ -51,6 +54,7 @@ def load_engine() -> Engine:
     """An engine without threads of its own: a fork keeps only the thread that forks."""
     config = Config()
     config.parallel_compilation = False
+    config.max_wasm_stack = _STACK_BYTES
     return Engine(config)
 
 

@@ -71,6 +71,18 @@ class BoxProcess:
             raise WorkerCrash("a worker did not come up as it should; run `belljar doctor`")
         self.ready = message
 
+    def is_waiting(self) -> bool:
+        """Whether it is alive and silent, as a parked box is."""
+        if self.gone.is_set():
+            return False
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     def send_now(self, message: ToWorker) -> memoryview:
         """Send what the socket takes at once; gives back what is left."""
         data = memoryview(encode(message))

@@ -257,16 +257,18 @@ class _Shelf:
         boxes = self._used.get(principal)
         while boxes:
             box, runs = boxes.popleft()
-            if not box.gone.is_set():
+            if box.is_waiting():
                 self._runs[box.pid] = runs
                 return box
+            box.end()
         return None
 
     def _next_parked(self) -> BoxProcess | None:
         while self._parked:
             box = self._parked.popleft()
-            if not box.gone.is_set():
+            if box.is_waiting():
                 return box
+            box.end()  # it died, or spoke unasked, since it was parked
         return None
 
     async def _wait(self) -> BoxProcess:

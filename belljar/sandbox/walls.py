@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from belljar.sandbox._linux import Ready
     from belljar.sandbox._rlimits import Room
 
-__all__ = ["WALLS", "Wall", "WallInfo", "prepare"]
+__all__ = ["WALLS", "Wall", "WallInfo", "check_waivable", "prepare"]
 
 # `nobody` everywhere; owns nothing, so a worker that got out of all else could still not touch a user's files.
 _NOBODY = 65534
@@ -158,6 +158,15 @@ class Wall:
             self._ready.ruleset.close()
 
 
+def check_waivable(waive: frozenset[str]) -> None:
+    """
+    Raises:
+        ConfigError: a name in `waive` is no wall's.
+    """
+    if unknown := waive.difference(_NAMES):
+        raise ConfigError(f"no wall is called {', '.join(sorted(unknown))}; there are: {', '.join(_NAMES)}")
+
+
 def prepare(
     *,
     waive: frozenset[str] = frozenset(),
@@ -181,9 +190,7 @@ def prepare(
         ConfigError: `waive` names no wall.
         WallError: a wall cannot stand on this machine and is not waived; `walls` names it.
     """
-    names = [info.name for info in WALLS]
-    if unknown := waive.difference(names):
-        raise ConfigError(f"no wall is called {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
+    check_waivable(waive)
     if sys.platform != "linux":
         return Wall("wasm-only", waive)
     from belljar.sandbox._linux import Folders, make_ready  # Linux alone has what it imports

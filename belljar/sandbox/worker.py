@@ -1,8 +1,8 @@
 """The worker: one process, one box. What the box imports, and the frames behind it.
 
-The zygote enters the guest, has it rehearse a job, and when it asks for the next one stays in that question for ever and
-forks there: each child goes on from it with a box that is warm already, puts its walls up, lets the box rehearse once
-more so that the memory it will touch is its own, says `ready`, and waits. So a run costs neither the start of an
+The zygote enters the guest, has it rehearse a job, and when it asks for the next one stays in that question for ever
+and forks there: each child goes on from it with a box that is warm already, puts its walls up, lets the box rehearse
+once more so that the memory it will touch is its own, says `ready`, and waits. So a run costs neither the start of an
 interpreter nor most of its page faults, and no box has ever seen another one's job.
 
 Everything here runs on the host's side of wall 1 but inside wall 2: it holds no secret, opens nothing, and trusts
@@ -271,5 +271,7 @@ def _trap(exc: BaseException) -> Fault:
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
     if type(exc).__name__ == "ExitTrap":
         return Fault("CAPABILITY_ERROR", "the capability ended its interpreter (os._exit) instead of returning a value")
+    if "call stack exhausted" in str(exc):
+        return Fault("CAPABILITY_ERROR", "RecursionError: the capability exhausted its interpreter's stack")
     reason = next((line for line in lines if "wasm trap" in line), lines[-1] if lines else type(exc).__name__)
     return Fault("WORKER_CRASH", f"the box broke down: {reason[:200]}")

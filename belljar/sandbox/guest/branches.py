@@ -10,6 +10,7 @@ runs at full speed.
 from __future__ import annotations
 
 import ast
+import opcode
 import sys
 from types import CodeType
 from typing import Any, NamedTuple
@@ -139,12 +140,16 @@ class Decisions:
         for outcome, body in node.bodies:
             if body.holds(span):
                 return outcome
-        return "" if node.test.holds(span) else node.otherwise
+        # Falling off the end of a function is given the position of the test that came last.
+        return "" if node.test.holds(span) and not _returns(code, index) else node.otherwise
+
+
+def _returns(code: CodeType, index: int) -> bool:
+    names = [opcode.opname[op] for op in code.co_code[index * 2 : index * 2 + 4 : 2]]
+    return names[:2] == ["LOAD_CONST", "RETURN_VALUE"] or names[:1] == ["RETURN_CONST"]
 
 
 def _skip_filler(code: CodeType, index: int) -> int:
-    import opcode
-
     raw = code.co_code
     while index * 2 < len(raw) and opcode.opname[raw[index * 2]] in _FILLER:
         index += 1
