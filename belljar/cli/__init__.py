@@ -1,0 +1,40 @@
+"""The command line: one module a verb, each of them wiring and nothing more.
+
+A run of one expression ought to feel like starting Python, so what is imported is what is used: of the verbs only the
+one that was asked for is loaded, rich when there is something to draw, the MCP client when a server is called. Help is
+plain text for the same reason, and because our texts hold brackets that a markup would eat.
+
+Exit statuses are those of `errors.EXIT`; misuse of options is 2. No traceback of ours ever reaches a user: `ending`
+sees to that for what a verb does, and what goes wrong before is the option parser's own one line.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the program and exit."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _call(words)
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)
+
+
+def _call(words: list[str]) -> int:
+    if words[:1] == ["run"]:
+        from belljar.cli import _words
+
+        given = _words.read(words[1:])
+        if given is not None:
+            from belljar.cli import _running
+
+            return _running.run(_running.Wanted.of(**given))
+    from belljar.cli._app import call
+
+    return call(words)

@@ -1,0 +1,208 @@
+"""From a finished run to its one trace: a projection of the ledger, and nothing the guest could have written.
+
+The collector observes nothing while a run goes on; it reads the call records when the run is over. So a trace has
+every call the host saw - also the denied, the pending and those whose end is unknown - exactly once and in order,
+whatever the code caught, and a run costs nothing for being traced until its answer is out.
+
+**No value leaves.** Until a sanitizer stands before the way out, each value is replaced by its type and size, and each
+text by its length: arguments, results, error messages, conditions, intent. What stays is what the host itself made
+(ids, times, counts, codes) and names, which are foreign text: bounded, with everything unusual escaped. A decision that
+does not read like one is dropped, because its fields would carry any text a guest likes.
+
+`TraceIds` makes the ids: UUIDv7 of RFC 9562, whose order is the order of creation.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from belljar import show
+from belljar._version import __version__
+from belljar.errors import Code
+from belljar.rpc.record import CallRecord
+from belljar.tracing.types import MAX_DECISIONS, Decision, DecisionsState, TaskResult, Trace, TraceMetadata
+
+__all__ = ["RunFacts", "TraceIds", "collect"]
+
+# Arguments up to this size were parsed for the ledger's hashes and are kept so: to count their keys costs nothing. An
+# answer is not parsed here, because that would take longer than all the rest.
+_MAX_COUNTED = 4096
+_FIRST = re.compile(r"[ \t\n\r]*(.)")
+_TYPES = {"{": "object", "[": "array", '"': "string", "t": "boolean", "f": "boolean", "n": "null"}
+_MAX_ID = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What the host knows of a run beside its calls."""
+
+    trace_id: str
+    """From `TraceIds`."""
+    capability_id: str
+    """FQDN."""
+    capability_hash: str
+    success: bool
+    duration_ms: float
+    started_at_ns: int
+    """Wall clock, nanoseconds since the epoch."""
+    error_code: Code | None = None
+    error_message: str | None = None
+    error_line: int | None = None
+    """Guest-reported."""
+    parent_trace_id: str | None = None
+    workflow_id: str | None = None
+    intent: str | None = None
+    backend: str = ""
+    walls: tuple[str, ...] = ()
+    ledger_head: str = ""
+    decisions: Sequence[tuple[str, str, str]] = ()
+    """(node id, outcome, condition) each; guest-reported."""
+    decisions_state: DecisionsState = "guest-reported"
+    """`unavailable` if the backend cannot observe branches, `off` if nobody asked for them."""
+
+
+def collect(facts: RunFacts, calls: Sequence[CallRecord]) -> Trace:
+    """The trace of a finished run. `.to_wire()` is the JSON object that travels."""
+    decisions = list(islice(_decisions(facts.decisions), MAX_DECISIONS))
+    cut = len(decisions) < len(facts.decisions)
+    return Trace(
+        trace_id=facts.trace_id,
+        parent_trace_id=facts.parent_trace_id,
+        workflow_id=None if facts.workflow_id is None else show.name(facts.workflow_id, max_chars=_MAX_ID),
+        capability_id=facts.capability_id,
+        capability_hash=facts.capability_hash,
+        success=facts.success,
+        error_message=_hidden(facts.error_message),
+        error_code=None if facts.error_code is None else facts.error_code.value,
+        duration_ms=_rounded(facts.duration_ms),
+        timestamp=_iso(facts.started_at_ns),
+        intent=_hidden(facts.intent),
+        task_results=[_task(call) for call in calls],
+        decisions=decisions,
+        metadata=TraceMetadata(
+            backend=facts.backend,
+            walls=list(facts.walls),
+            sdk_version=__version__,
+            ledger_head=facts.ledger_head,
+            mocked_share=_mocked_share(calls),
+            decisions="truncated" if cut else facts.decisions_state,
+            error_line=facts.error_line,
+        ),
+    )
+
+
+def _task(call: CallRecord) -> TaskResult:
+    return TaskResult(
+        task_id=f"t{call.call_id}",
+        tool=_tool(call.server, call.tool),
+        args=_args(call),
+        result=_result(call),
+        success=call.state == "applied",
+        # A ledger that is closed has none executing; one that is not does not know.
+        state="unknown" if call.state == "executing" else call.state,
+        duration_ms=_rounded(call.duration_ms or 0.0),
+        timestamp=_iso(call.started_at_ns),
+        layer_index=call.layer,
+        call_site=call.line,
+        iteration=call.iteration,
+        source=call.source,
+        source_detail=None if call.source_detail is None else show.name(call.source_detail, max_chars=_MAX_ID),
+        is_write=call.is_write,
+        error_code=call.error_code,
+    )
+
+
+def _tool(server: str, tool: str) -> str:
+    # The colon that divides them must be the first one.
+    shown = show.name(server).replace(":", "\\x3a")
+    return f"{shown}:{show.name(tool)}"
+
+
+def _args(call: CallRecord) -> dict[str, Any]:
+    shape = _shape(call.args_text, call.args_bytes)
+    if call.args_text is None or call.args_bytes > _MAX_COUNTED:
+        return shape
+    return shape | {"keys": len(call.args)}
+
+
+def _result(call: CallRecord) -> dict[str, Any] | None:
+    if call.error_message is not None:
+        return {"type": "string", "chars": len(call.error_message)}
+    if call.value_text is None and not call.value_bytes:
+        return None
+    return _shape(call.value_text, call.value_bytes)
+
+
+def _shape(text: str | None, size: int) -> dict[str, Any]:
+    """Type and size of a JSON value of which the ledger kept the text, or not even that; parses nothing."""
+    first = None if text is None else _FIRST.match(text)
+    return {"type": "unknown" if first is None else _TYPES.get(first[1], "number"), "bytes": size}
+
+
+def _decisions(reported: Iterable[tuple[str, str, str]]) -> Iterable[Decision]:
+    for node, outcome, condition in reported:
+        if Decision.known(node, outcome):
+            yield Decision(node_id=node, outcome=outcome, condition=_hidden(condition or None))
+
+
+def _hidden(text: str | None) -> str | None:
+    """In place of a text, its length; the field stays a string."""
+    return None if text is None else f"[{len(text)} chars]"
+
+
+def _mocked_share(calls: Sequence[CallRecord]) -> float:
+    return sum(call.source != "real" for call in calls) / len(calls) if calls else 0.0
+
+
+def _rounded(milliseconds: float) -> float:
+    return round(max(milliseconds, 0.0), 3)
+
+
+def _iso(ns: int) -> str:
+    # Whole milliseconds, cut and not rounded: what was in one millisecond stays there.
+    moment = datetime.fromtimestamp(ns // 1_000_000 / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class TraceIds:
+    """Makes UUIDv7s, each greater than the one before, also when the clock stands still or goes back.
+
+    RFC 9562 method 1: 48 bits of milliseconds, then a counter of 12 bits, then 62 random bits. The counter begins at a
+    random value below half its range; when it overflows, the milliseconds run ahead of the clock by one. Safe to share
+    between threads. One per process makes ids monotonic within the process.
+    """
+
+    def __init__(
+        self, clock_ns: Callable[[], int] = time.time_ns, entropy: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        self._clock_ns = clock_ns
+        self._entropy = entropy
+        self._lock = threading.Lock()
+        self._ms = -1
+        self._counter = 0
+
+    def __call__(self) -> str:
+        noise = int.from_bytes(self._entropy(10))
+        with self._lock:
+            ms, counter = self._advance(noise >> 64 & 0x7FF)
+        number = ms << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | noise & (1 << 62) - 1
+        text = f"{number:032x}"
+        return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+    def _advance(self, fresh: int) -> tuple[int, int]:
+        now = self._clock_ns() // 1_000_000
+        if now > self._ms:
+            self._ms, self._counter = now, fresh
+        elif self._counter < 0xFFF:
+            self._counter += 1
+        else:
+            self._ms, self._counter = self._ms + 1, fresh
+        return self._ms, self._counter
