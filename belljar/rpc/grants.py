@@ -21,7 +21,7 @@ from belljar.rpc import jsontext
 from belljar.rpc.admission import Admitted
 from belljar.rpc.approval import LIFETIME_S, ApprovalRequest, Approvals, Approver, Subject, Word
 from belljar.rpc.ledger import RefusedState
-from belljar.rpc.policy import RESERVED_SERVERS, Decision, Declared, Policy, Trust, decide, forbids
+from belljar.rpc.policy import CHANGED, RESERVED_SERVERS, Decision, Declared, Policy, Trust, decide, forbids
 from belljar.rpc.world import ToolInfo, World
 
 __all__ = ["Granted", "Grants", "Refused", "upstream_code"]
@@ -175,7 +175,10 @@ class Grants:
                 return granted
             if (tool.server, tool.name) in self._denied:
                 raise _denied_by_person(tool)
-            return self._settled(admitted, tool, await self._word(self._request(admitted, tool, decision)))
+            word = await self._word(self._request(admitted, tool, decision))
+            if word is None:
+                raise _approval_required(admitted, decision)
+            return self._settled(tool, word)
 
     async def _word(self, request: ApprovalRequest) -> Word | None:
         if self._approvals.take(request.subject, self._clock()):
@@ -194,17 +197,15 @@ class Grants:
         if self._on_pause is not None:
             self._on_pause(paused)
 
-    def _settled(self, admitted: Admitted, tool: ToolInfo, word: Word | None) -> Granted:
+    def _settled(self, tool: ToolInfo, word: Word) -> Granted:
         if word == "once":
             return Granted(tool, "approved once")
         if word == "always":
             if self._remember is not None:
                 self._remember(tool)
             return self._keep(tool, "approved always")
-        if word == "deny":
-            self._denied.add((tool.server, tool.name))
-            raise _denied_by_person(tool)
-        raise _approval_required(admitted)
+        self._denied.add((tool.server, tool.name))
+        raise _denied_by_person(tool)
 
     def _request(self, admitted: Admitted, tool: ToolInfo, decision: Decision) -> ApprovalRequest:
         record = admitted.record
@@ -235,10 +236,13 @@ def _denied_by_person(tool: ToolInfo) -> Refused:
     return _denial(tool.server, tool.name, Decision("deny", "denied by a person"))
 
 
-def _approval_required(admitted: Admitted) -> ApprovalRequired:
+def _approval_required(admitted: Admitted, decision: Decision) -> ApprovalRequired:
     call = admitted.call
     shown = _shown(call.server, call.tool)
     message = f"{shown} needs approval; run it at a terminal, or allow it with --allow '{shown}'"
+    if decision.rule == CHANGED:  # no --allow helps: it was given to what the tool was
+        server = show.name(call.server)
+        message = f"{shown} has changed since it was first seen; look at it, then run `belljar servers trust {server}`"
     return ApprovalRequired(message, call_id=call.call, server=call.server, tool=call.tool)
 
 

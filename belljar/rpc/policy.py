@@ -30,10 +30,13 @@ from belljar.errors import ConfigError
 from belljar.rpc import jsontext
 from belljar.rpc.world import JsonValue, ToolInfo
 
-__all__ = ["RESERVED_SERVERS", "Decision", "Declared", "NoTrust", "Policy", "Trust", "decide", "forbids"]
+__all__ = ["CHANGED", "RESERVED_SERVERS", "Decision", "Declared", "NoTrust", "Policy", "Trust", "decide", "forbids"]
 
 RESERVED_SERVERS = frozenset({"capability"})
 """Names under `mcp` that no server may have: `mcp.capability` is for capabilities that call each other."""
+
+CHANGED = "changed since pinned"
+"""The rule of a tool that is no longer what the user once saw."""
 
 _MAX_PATTERN_CHARS = 1024
 
@@ -135,7 +138,7 @@ def decide(tool: ToolInfo, policy: Policy, declared: Declared | None = None, tru
     trust = trust or NoTrust()
     pin = trust.pinned(tool.server, tool.name)
     if pin is not None and pin != tool.digest:
-        return Decision("ask", "changed since pinned")
+        return Decision("ask", CHANGED)
     allowed = _first(policy.allow, tool.server, tool.name)
     if allowed is not None:
         return Decision("allow", f"allow {allowed}")
