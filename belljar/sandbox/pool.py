@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from belljar.errors import BelljarError, WallError, WorkerCrash, unwrapped
@@ -132,7 +133,7 @@ class _Shelf:
 
     async def _serve(self) -> bool:
         """One zygote's life; whether it ever served."""
-        cwasm = self._open_cwasm()
+        cwasm = await anyio.to_thread.run_sync(self._open_cwasm)  # it may have to be compiled first
         try:
             zygote = self._zygote = ZygoteProcess(self._key, cwasm, self._reuse)
         finally:

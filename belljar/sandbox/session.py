@@ -82,8 +82,9 @@ class Session:
         self._door = door
         self._limits = limits
         self._output = output
-        self._sending = anyio.Lock()
-        self._places = anyio.Semaphore(limits.in_flight)
+        # Fast: a call that need not wait should not go round the loop for being polite.
+        self._sending = anyio.Lock(fast_acquire=True)
+        self._places = anyio.Semaphore(limits.in_flight, fast_acquire=True)
         self._scope = anyio.CancelScope()
         self._remaining_s = 0.0
         self._pauses = 0

@@ -42,9 +42,6 @@ _GUEST_CODES = frozenset(
     "CAPABILITY_ERROR SYNTAX_ERROR RESULT_NOT_JSON MEMORY_LIMIT RPC_ERROR RPC_TIMEOUT UNKNOWN_TOOL PERMISSION_DENIED "
     "UPSTREAM_UNAVAILABLE".split()
 )
-# While a call is being answered: longer than an answer from a process on the same machine takes, shorter than a
-# scheduler's tick. Waking from a blocking read costs more than the wait.
-_SPIN_NS = 150_000
 
 
 class Reporter:
@@ -73,19 +70,16 @@ class Reporter:
         poll.register(self._sock, select.POLLOUT)
         poll.poll()
 
-    def receive(self, timeout_ms: int, spin: bool = False) -> Any:
+    def receive(self, timeout_ms: int) -> Any:
         """The next message, or None when the time is up; negative: wait for ever."""
         deadline = None if timeout_ms < 0 else time.monotonic_ns() + timeout_ms * 1_000_000
-        spin_until = time.monotonic_ns() + _SPIN_NS if spin else 0
         while not self._inbox:
             if self._read():
                 continue
-            now = time.monotonic_ns()
-            if now < spin_until:
-                continue
-            if deadline is not None and now >= deadline:
+            left_ns = 0 if deadline is None else deadline - time.monotonic_ns()
+            if left_ns <= 0 and deadline is not None:
                 return None
-            self._poll.poll(None if deadline is None else -((now - deadline) // 1_000_000))
+            self._poll.poll(None if deadline is None else -(-left_ns // 1_000_000))
         return self._inbox.popleft()
 
     def _read(self) -> bool:
@@ -102,7 +96,7 @@ class Reporter:
 
     def returns(self, timeout_ms: int) -> list[Return]:
         """The next answer and what else has come with it; empty when the time is up."""
-        message = self.receive(timeout_ms, spin=timeout_ms < 0)
+        message = self.receive(timeout_ms)
         found: list[Return] = []
         while message is not None:
             found.append(message)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from belljar._run import Run
 from belljar.jar import Jar, RunOptions, open_jar
 from belljar.limits import Limits
-from belljar.run import Run
 from tests.worlds import ALL, Lab, config_in, guest_cache_in
 
 # A run that hangs fails its test and not the session; a box that works answers in milliseconds.

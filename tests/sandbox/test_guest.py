@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from belljar._run import Run
 from belljar.errors import Code
 from belljar.rpc.recording import Recording
-from belljar.run import Run
 from tests.worlds import Lab
 
 pytestmark = pytest.mark.anyio

@@ -17,10 +17,10 @@ import anyio
 import psutil
 import pytest
 
+from belljar._run import Run
 from belljar.errors import Code, ConfigError, WorkerCrash
 from belljar.jar import Jar, RunOptions, open_jar
 from belljar.limits import MIB, Limits
-from belljar.run import Run
 from belljar.sandbox.compiled import open_compiled
 from belljar.sandbox.host import PoolKey
 from belljar.sandbox.pool import Pool, PoolSettings, open_pool

@@ -88,7 +88,8 @@ def echo(call: int, args: str = "{}") -> Call:
     return Call(call, "lab", "echo", args, 1)
 
 
-def raw(body: bytes) -> bytes:
+def raw(body: bytes | None) -> bytes:
+    assert body is not None
     return len(body).to_bytes(4, "little") + body
 
 

@@ -47,7 +47,7 @@ def _arguments(server: str, tool: str, args: dict[str, Any]) -> str:
     try:
         text = _encode(args)
         for part in (text, server, tool):
-            part.encode()
+            part.isascii() or part.encode()
         if _is_deep(text):
             raise ValueError(f"nested more than {_MAX_DEPTH} deep")
     except (TypeError, ValueError, RecursionError) as exc:
