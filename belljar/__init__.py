@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from belljar._version import __version__
 
 if TYPE_CHECKING:
+    from belljar._run import Run, RunError
     from belljar.api import open, run  # noqa: A004 - `belljar.open` reads as `tarfile.open` does
     from belljar.config import Config
     from belljar.errors import BelljarError, Code
     from belljar.jar import Jar, RunOptions
     from belljar.limits import Limits
     from belljar.rpc.policy import Policy
-    from belljar.run import Run, RunError
 
 __all__ = [
     "BelljarError",
@@ -52,8 +52,8 @@ _HOMES = {
     "RunOptions": "jar",
     "Limits": "limits",
     "Policy": "rpc.policy",
-    "Run": "run",
-    "RunError": "run",
+    "Run": "_run",
+    "RunError": "_run",
 }
 
 

@@ -1,0 +1,219 @@
+"""The jar: everything a process needs to run capabilities, opened once and used for many runs.
+
+It owns the pool of boxes, the world behind the bridge and the way traces take, all inside one `async with`; after it no
+process, task or descriptor of ours is left. A run passes through here in a straight line: load, check the arguments,
+open the ledger, take a box, converse, close the ledger, answer. The trace is made in the loop's next turn, when the
+answer has been handed over.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import anyio
+from anyio.abc import TaskGroup
+
+from belljar._run import Run
+from belljar.config import Config
+from belljar.errors import BelljarError, Code, ConfigError, UpstreamError, unwrapped
+from belljar.limits import Limits
+from belljar.one_run import LOCAL, OneRun, RunOptions
+from belljar.rpc.messages import Execute
+from belljar.rpc.policy import Trust
+from belljar.rpc.recording import Recording
+from belljar.rpc.servers import ServerSpec
+from belljar.rpc.world import Answer, JsonValue, ToolInfo, World
+from belljar.sandbox.compiled import Progress, open_compiled
+from belljar.sandbox.host import PoolKey
+from belljar.sandbox.loader import Capability, check_args, load_code, load_file
+from belljar.sandbox.pool import Pool, PoolSettings, open_pool
+from belljar.sandbox.session import Outcome, Session
+from belljar.sandbox.walls import check_waivable
+from belljar.tracing import standalone
+from belljar.tracing.collector import TraceIds
+
+__all__ = ["LOCAL", "Jar", "RunOptions", "open_jar"]
+
+# Runs whose answer is out and whose trace is not: beyond it a run waits for an earlier one's capture.
+_MOST_UNCAPTURED = 64
+
+
+class _NoWorld:
+    """Where no servers are configured."""
+
+    name = "real"
+
+    def servers(self) -> tuple[str, ...]:
+        return ()
+
+    async def tools(self, server: str) -> Mapping[str, ToolInfo]:
+        raise UpstreamError(f"no server is called {server!r}", server=server, code=Code.UNKNOWN_TOOL)
+
+    async def call(self, tool: ToolInfo, args: Mapping[str, JsonValue]) -> Answer:
+        raise UpstreamError(f"no server is called {tool.server!r}", server=tool.server, code=Code.UNKNOWN_TOOL)
+
+
+class Jar:
+    """Runs capabilities. Made by `open_jar`."""
+
+    def __init__(self, config: Config, pool: Pool, world: World, trust: Trust | None, tasks: TaskGroup) -> None:
+        self.config = config
+        self.pool = pool
+        self.world = world
+        self._trust = trust
+        self._tasks = tasks
+        self._ids = TraceIds()
+        self._sessions: set[Session] = set()
+        self._uncaptured = anyio.Semaphore(_MOST_UNCAPTURED)
+
+    def warm(self, options: RunOptions | None = None) -> None:
+        """Start what the first run will need, without waiting for it."""
+        self.pool.warm(self._key(options or RunOptions()))
+
+    def load(self, capability: Capability | Path | str) -> Capability:
+        """A capability as it is, from a file (a `Path`) or from its text (a `str`).
+
+        Raises:
+            ValidationError: it cannot be one; says why.
+        """
+        if isinstance(capability, Path):
+            return load_file(capability, self.config.limits)
+        return load_code(capability, self.config.limits) if isinstance(capability, str) else capability
+
+    async def run(
+        self,
+        capability: Capability | Path | str,
+        args: Mapping[str, JsonValue] | None = None,
+        options: RunOptions | None = None,
+    ) -> Run:
+        """Run a capability in a fresh box.
+
+        A capability that fails gives a `Run` with an `error`. What is raised means that nothing ran:
+
+        Raises:
+            ValidationError: code or arguments that break a rule.
+            ConfigError: a wall to waive that there is none of.
+        """
+        options = options or RunOptions()
+        limits = options.limits or self.config.limits
+        loaded = self.load(capability)
+        _refuse_dependencies(loaded)
+        args_text = check_args(loaded, args or {}, limits)
+        seed = options.seed or secrets.token_hex(32)
+        execute = Execute(self._ids(), loaded.source, args_text, seed, time.time_ns())
+        return await self._start(loaded, options, limits, execute)
+
+    async def replay(self, recording: Recording, options: RunOptions | None = None) -> Run:
+        """Run a recording's code again, answered from the recording; a run that differs ends REPLAY_DIVERGENCE."""
+        options = options or RunOptions()
+        limits = options.limits or self.config.limits
+        loaded = load_code(recording.code, limits)
+        seed, now_ns = recording.seed, recording.now_ns
+        execute = Execute(self._ids(), recording.code, recording.args_text, seed, now_ns, clock=recording.clock)
+        return await self._start(loaded, options, limits, execute, recording)
+
+    def interrupt(self) -> None:
+        """End every run now; each gives a `Run` with INTERRUPTED."""
+        for session in self._sessions:
+            session.interrupt()
+
+    # ---- the steps of a run
+
+    async def _start(
+        self,
+        capability: Capability,
+        options: RunOptions,
+        limits: Limits,
+        execute: Execute,
+        recording: Recording | None = None,
+    ) -> Run:
+        policy = options.policy or self.config.policy
+        one = OneRun(capability, options, limits, policy, self.world, self._trust, execute, recording)
+        return await self._go(one, self._key(options), options.principal)
+
+    async def _go(self, one: OneRun, box_kind: PoolKey, principal: str) -> Run:
+        await self._uncaptured.acquire()
+        try:
+            run = await self._in_a_box(one, box_kind, principal)
+        except BaseException:
+            self._uncaptured.release()
+            raise
+        self._tasks.start_soon(self._capture, run)
+        return run
+
+    async def _in_a_box(self, one: OneRun, box_kind: PoolKey, principal: str) -> Run:
+        try:
+            async with self.pool.box(box_kind, principal) as box:
+                session = one.session(box)
+                self._sessions.add(session)
+                try:
+                    return one.finished(await session.run(one.execute))
+                finally:
+                    self._sessions.discard(session)
+        except BelljarError as exc:
+            return one.finished(Outcome(None, exc))
+
+    async def _capture(self, run: Run) -> None:
+        try:
+            if self.config.tracing.enabled and standalone.wanted():
+                standalone.emit(run.projection())
+        finally:
+            self._uncaptured.release()
+            run.capture_done()
+
+    def _key(self, options: RunOptions) -> PoolKey:
+        limits = options.limits or self.config.limits
+        check_waivable(options.waive)
+        return PoolKey(options.backend, limits.memory, options.waive)
+
+
+def _refuse_dependencies(capability: Capability) -> None:
+    if capability.dependencies:
+        raise ConfigError(
+            f"{capability.fqdn} has dependencies ({', '.join(capability.dependencies)[:200]}): "
+            "the wasm backend runs the standard library alone"
+        )
+
+
+@asynccontextmanager
+async def open_jar(
+    config: Config,
+    *,
+    servers: Mapping[str, ServerSpec] | None = None,
+    trust: Trust | None = None,
+    world: World | None = None,
+    progress: Progress | None = None,
+) -> AsyncGenerator[Jar]:
+    """A jar for the length of the block.
+
+    Args:
+        servers: the upstreams behind the bridge; none of them is started before it is called.
+        world: what answers calls in place of them.
+        progress: told while the guest is compiled, once per machine.
+
+    Raises:
+        ConfigError: not on Linux.
+    """
+    if sys.platform != "linux":
+        raise ConfigError("this version runs boxes on Linux alone")
+    pool_settings = PoolSettings(parked=config.pool.size or 0, reuse=config.pool.reuse, idle_s=config.pool.idle_s)
+    with unwrapped():
+        async with AsyncExitStack() as stack:
+            if world is None:
+                world = await _real_world(stack, servers, config.limits) if servers else _NoWorld()
+            pool = await stack.enter_async_context(
+                open_pool(pool_settings, lambda: open_compiled(config.paths.cache, progress))
+            )
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            yield Jar(config, pool, world, trust, tasks)
+
+
+async def _real_world(stack: AsyncExitStack, servers: Mapping[str, ServerSpec], limits: Limits) -> World:
+    from belljar.rpc.upstreams import RealWorld  # only who has servers pays for it
+
+    return await stack.enter_async_context(RealWorld(servers.values(), limits=limits))

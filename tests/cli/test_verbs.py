@@ -1,0 +1,222 @@
+"""The other verbs: help, doctor, guest, tools, servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from belljar import __version__
+from belljar.sandbox.walls import WALLS
+from tests.cli.conftest import Belljar
+
+_RUN = (
+    "-c --servers --args --arg --allow --deny --limit --backend --world --intent --workflow --waive --config --debug "
+    "--json"
+)
+
+
+@pytest.mark.parametrize(
+    ("verb", "options"),
+    [
+        ("run", _RUN),
+        ("doctor", "--waive --config --debug --json"),
+        ("tools", "--servers --config --debug --json"),
+        ("guest build", "--force --debug"),
+        ("guest info", "--debug --json"),
+        ("servers list", "--servers --config --debug --json"),
+        ("servers trust", "NAME --servers --config --debug --json"),
+        ("servers untrust", "NAME --servers --config --debug --json"),
+    ],
+)
+def test_help_names_every_option_and_shows_examples(belljar: Belljar, verb: str, options: str) -> None:
+    """Each verb's help mentions each of its options, and how it is used."""
+    done = belljar(*verb.split(), "--help")
+    assert done.status == 0
+    assert set(options.split()) <= set(done.out.replace(",", " ").split())
+    assert f"  belljar {verb}" in done.out.split("Examples:")[1]
+
+
+def test_help_of_all_and_version(belljar: Belljar) -> None:
+    """Without a verb, help is shown, and it is misuse; --version is the version alone."""
+    assert belljar("--version").out == f"{__version__}\n"
+    for words, status in ([], 2), (["--help"], 0):
+        done = belljar(*words)
+        assert done.status == status
+        assert {"run", "doctor", "guest", "tools", "servers"} <= set(done.out.split())
+
+
+def test_a_verb_that_is_none(belljar: Belljar) -> None:
+    """One line, exit 2."""
+    done = belljar("rum")
+    assert done.status == 2
+    assert len(done.err.splitlines()) == 1
+
+
+# Starting fast
+
+
+def test_a_run_without_servers_imports_nothing_heavy(belljar: Belljar) -> None:
+    """What costs tenths of a second is imported by who needs it."""
+    import subprocess
+
+    command = belljar.command("run", "-c", "1", "--json")
+    command.insert(1, "-Ximporttime")
+    done = subprocess.run(command, cwd=belljar.folder, env=belljar.environment, capture_output=True, check=True)
+    imported = {line.split("|")[-1].strip() for line in done.stderr.decode().splitlines()}
+    assert "belljar.jar" in imported
+    assert not imported & {"typer", "rich", "mcp", "mcp_types", "pydantic", "jsonschema", "httpx2", "wasmtime"}
+
+
+# Doctor
+
+
+def test_doctor_is_content_here(belljar: Belljar) -> None:
+    """F1: every probe is denied and every wall is up, as tried in real workers and boxes now."""
+    done = belljar("doctor", "--json")
+    assert [probe for probe in done.json if not probe["denied"]] == []
+    assert done.status == 0, done.err
+    assert all(list(probe) == ["probe", "wall", "denied", "detail"] for probe in done.json)
+    assert {probe["wall"] for probe in done.json} == {"wasm", *(wall.name for wall in WALLS)}
+
+
+def test_doctor_sees_a_wall_that_is_gone(belljar: Belljar) -> None:
+    """F1: with one wall taken away the exit is 4, and what it stops is shown as open."""
+    done = belljar("doctor", "--json", "--waive", "landlock")
+    assert done.status == 4
+    assert {probe["wall"] for probe in done.json if not probe["denied"]} == {"landlock"}
+
+
+def test_doctor_knows_its_walls(belljar: Belljar) -> None:
+    """A name that is no wall is misuse."""
+    done = belljar("doctor", "--waive", "moat")
+    assert (done.status, len(done.err.splitlines())) == (2, 1)
+
+
+def test_doctor_for_people(belljar: Belljar) -> None:
+    """What each wall stops and what follows if it is missing stands above its probes."""
+    done = belljar("doctor")
+    assert done.status == 0
+    for wall in WALLS:
+        assert f"{wall.name}: stops {wall.stops}; if missing, {wall.without}" in done.out
+    assert "NOT" not in done.out
+
+
+# The guest
+
+
+def test_guest_info(belljar: Belljar) -> None:
+    """Which guest this is; its Python is that of a real box."""
+    belljar("run", "-c", "1")
+    done = belljar("guest", "info", "--json")
+    assert done.status == 0, done.err
+    assert done.json["python"].startswith("3.14")
+    assert Path(done.json["compiled"]).stat().st_size == done.json["compiledBytes"]
+    assert len(done.json["sha256"]) == 64
+
+
+# Tools and servers
+
+
+def test_tools_as_stubs(belljar: Belljar, server: Callable[..., Any]) -> None:
+    """The stubs of all servers that answer are valid Python; one that fails is a line on stderr, and exit 4."""
+    done = belljar("tools", "--servers", belljar.servers(s=server("answers"), dead=server("dies_at_start")))
+    assert done.status == 4
+    compile(done.out, "stubs", "exec")
+    assert "async def wrapped(self" in done.out
+    assert done.err.startswith("belljar: UPSTREAM_UNAVAILABLE: ")
+    assert len(done.err.splitlines()) == 1
+
+
+def test_tools_without_servers(belljar: Belljar) -> None:
+    """Says which option is missing."""
+    done = belljar("tools")
+    assert done.status == 2
+    assert "--servers" in done.err
+
+
+def test_trusting_a_server(belljar: Belljar, server: Callable[..., Any]) -> None:
+    """Trust pins the tools as they are; taking it back forgets both."""
+    servers = belljar.servers(s=server("answers"))
+    first = belljar("servers", "list", "--servers", servers, "--json").json[0]
+    assert (first["trusted"], first["pinned"], first["changed"]) == (False, 0, [])
+    assert belljar("servers", "trust", "s", "--servers", servers).status == 0
+    trusted = belljar("servers", "list", "--servers", servers, "--json").json[0]
+    assert (trusted["trusted"], trusted["pinned"]) == (True, trusted["tools"])
+    assert belljar("servers", "untrust", "s", "--servers", servers).status == 0
+    again = belljar("servers", "list", "--servers", servers, "--json").json[0]
+    assert (again["trusted"], again["pinned"]) == (False, 0)
+
+
+def test_a_run_pins_on_first_use_and_asks_when_a_tool_changed(belljar: Belljar, server: Callable[..., Any]) -> None:
+    """What is allowed is the tool that was seen: another description is the same tool, another schema is not."""
+    folder = belljar.folder
+    script = folder / "one.py"
+    raw = Path(server("answers")["args"][0]).parent
+
+    def entry(schema: str) -> str:
+        script.write_text(
+            f"import sys\nsys.path.insert(0, {str(raw)!r})\nimport _raw\n"
+            f"_raw.serve([_raw.tool('t', inputSchema={schema})], lambda p: _raw.text('done'))\n"
+        )
+        return belljar.servers(s={"command": server("answers")["command"], "args": [str(script)]})
+
+    words = ["run", "-c", "await mcp.s.t()", "--allow", "s:*", "--json", "--servers"]
+    assert belljar(*words, entry("{'type': 'object'}")).status == 0
+    assert belljar(*words, entry("{'type': 'object'}")).status == 0
+    changed = belljar(*words, entry("{'type': 'object', 'properties': {'x': {}}}"))
+    assert (changed.code, changed.status) == ("APPROVAL_REQUIRED", 3)
+    servers = entry("{'type': 'object', 'properties': {'x': {}}}")
+    assert belljar("servers", "list", "--servers", servers, "--json").json[0]["changed"] == ["t"]
+
+
+def test_trusted_annotations_run_unasked(belljar: Belljar, server: Callable[..., Any]) -> None:
+    """F12: a read-only, closed tool of a server with `"trust": "annotations"` needs no --allow; others do."""
+    raw = Path(server("answers")["args"][0]).parent
+    script = belljar.folder / "annotated.py"
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(raw)!r})\nimport _raw\n"
+        "closed = {'readOnlyHint': True, 'openWorldHint': False}\n"
+        "_raw.serve([_raw.tool('look', annotations=closed), _raw.tool('touch')], lambda p: _raw.text('done'))\n"
+    )
+    entry = {"command": server("answers")["command"], "args": [str(script)], "trust": "annotations"}
+    servers = belljar.servers(s=entry)
+    assert belljar("run", "-c", "await mcp.s.look()", "--servers", servers, "--json").json["value"] == "done"
+    assert belljar("run", "-c", "await mcp.s.touch()", "--servers", servers, "--json").status == 3
+
+
+def test_an_unknown_server_is_named(belljar: Belljar, server: Callable[..., Any]) -> None:
+    """With those that there are."""
+    done = belljar("servers", "trust", "x", "--servers", belljar.servers(s=server("answers")))
+    assert done.status == 2
+    assert "there are: s" in done.err
+
+
+def test_no_secret_is_shown_or_in_the_process_list(
+    belljar: Belljar, server: Callable[..., Any], tmp_path: Path
+) -> None:
+    """F83: a variable's value reaches the server's environment and no command line, list or log."""
+    secret = "very-secret-value-123"
+    said = tmp_path / "said"
+    entry = {**server("slow", str(said)), "env": {"TOKEN": secret}}
+    servers = belljar.servers(s=entry)
+    listed = belljar("servers", "list", "--servers", servers, "--json", "--debug")
+    assert listed.json[0]["env"] == ["TOKEN"]
+    assert secret not in listed.out + listed.err
+    process = belljar.start("run", "-c", "await mcp.s.wait()", "--servers", servers, "--allow", "*", "--json")
+    try:
+        import time
+
+        deadline = time.monotonic() + 30
+        while not said.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        for each in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+            assert secret not in json.dumps(each.cmdline())
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
