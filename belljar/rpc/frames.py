@@ -40,6 +40,8 @@ MAX_WALLS = 16
 
 _PREFIX_BYTES = 4
 _MAX_INT = 2**63 - 1
+# Answers one wait of a timeline may have given: more than a run may have calls.
+_MAX_ANSWERS = 1 << 20
 _MAX_LINE = 2**31 - 1
 # The decisions, the lists around them, the two maps: no message holds more.
 _MAX_CONTAINERS = MAX_DECISIONS + 8
@@ -117,7 +119,7 @@ def _check_decisions(decisions: tuple[tuple[str, str, str], ...]) -> None:
 
 def _check_clock(clock: tuple[int, ...]) -> None:
     _check(_types_of(clock) <= {int}, "clock")
-    _check(not clock or (min(clock) >= -_MAX_INT and max(clock) <= _MAX_INT), "clock")
+    _check(not clock or (min(clock) >= -_MAX_ANSWERS - 1 and max(clock) <= _MAX_INT), "clock")
 
 
 def _check_stats(stats: Mapping[str, int]) -> None:

@@ -47,7 +47,8 @@ def _arguments(server: str, tool: str, args: dict[str, Any]) -> str:
     try:
         text = _encode(args)
         for part in (text, server, tool):
-            part.isascii() or part.encode()
+            if not part.isascii():
+                part.encode()
         if _is_deep(text):
             raise ValueError(f"nested more than {_MAX_DEPTH} deep")
     except (TypeError, ValueError, RecursionError) as exc:
