@@ -91,6 +91,8 @@ class Zygote:
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         gc.collect()
         gc.freeze()  # a collection in a worker must not copy these pages
+        if self._config.reuse == 1:
+            gc.disable()  # nor must there be one: a worker lives for one run, and its own garbage is little
         self._room = self._wall.room(
             memory=self._config.memory + _OWN_MEMORY, reserve=_BOX_RESERVE if self._config.reuse != 1 else 0
         )
