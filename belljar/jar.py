@@ -148,15 +148,21 @@ class Jar:
 
     async def _in_a_box(self, one: OneRun, box_kind: PoolKey, principal: str) -> Run:
         try:
-            async with self.pool.box(box_kind, principal) as box:
-                session = one.session(box)
-                self._sessions.add(session)
-                try:
-                    return one.finished(await session.run(one.execute))
-                finally:
-                    self._sessions.discard(session)
+            session, outcome = await self._attempt(one, box_kind, principal)
+            if session.came_to_nothing:  # somebody killed the box, or its zygote, at this very moment
+                _, outcome = await self._attempt(one, box_kind, principal)
         except BelljarError as exc:
-            return one.finished(Outcome(None, exc))
+            outcome = Outcome(None, exc)
+        return one.finished(outcome)
+
+    async def _attempt(self, one: OneRun, box_kind: PoolKey, principal: str) -> tuple[Session, Outcome]:
+        async with self.pool.box(box_kind, principal) as box:
+            session = one.session(box)
+            self._sessions.add(session)
+            try:
+                return session, await session.run(one.execute)
+            finally:
+                self._sessions.discard(session)
 
     async def _capture(self, run: Run) -> None:
         try:

@@ -89,8 +89,9 @@ class OneRun:
         self._walls: tuple[str, ...] = ()
 
     def session(self, box: BoxProcess) -> Session:
-        """The run begins, in this box."""
-        self._begin(box.ready.walls if box.ready else ())
+        """The run begins, in this box; or in another one, if the first was lost before it said a word."""
+        if self._began is None:
+            self._begin(box.ready.walls if box.ready else ())
         self._session = Session(box, self._door(), self._limits, self._output)
         return self._session
 

@@ -8,6 +8,8 @@ decoder, a zygote is ours.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import struct
 import subprocess
@@ -72,6 +74,13 @@ class BoxProcess:
         if not isinstance(message, Ready):
             raise WorkerCrash("a worker did not come up as it should; run `belljar doctor`")
         self.ready = message
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether it is gone and did not end itself: a guest has no way to send SIGKILL, or to end the zygote."""
+        if not self.gone.is_set():
+            return False
+        return self.status is None or (os.WIFSIGNALED(self.status) and os.WTERMSIG(self.status) == signal.SIGKILL)
 
     def is_waiting(self) -> bool:
         """Whether it is alive and silent, as a parked box is."""

@@ -28,6 +28,8 @@ _BACK_OFF_S = (0.05, 0.2, 1.0, 5.0)
 _YOUNG_S = 5.0
 _ACQUIRE_DEADLINE_S = 60.0
 _REFILL_DELAY_S = 0.005
+# Kinds of boxes at a time: one for each memory limit and set of waived walls that runs ask for.
+_MOST_KINDS = 8
 # One worker may be killed by accident (the kernel out of memory); so many in a row are no accident.
 _MOST_FAILURES = 5
 
@@ -81,9 +83,17 @@ class Pool:
     def _shelf(self, key: PoolKey) -> _Shelf:
         shelf = self._shelves.get(key)
         if shelf is None or shelf.closed:
+            self._make_room()
             shelf = self._shelves[key] = _Shelf(key, self._parked, self._reuse, self._idle_s, self._open_cwasm)
             self._tasks.start_soon(shelf.run)
         return shelf
+
+    def _make_room(self) -> None:
+        """A kind costs a zygote: the one unused for longest goes when there would be too many."""
+        self._shelves = {key: shelf for key, shelf in self._shelves.items() if not shelf.closed}
+        unused = sorted((s for s in self._shelves.values() if not s.busy), key=lambda s: s.last_demand)
+        for shelf in unused[: max(0, len(self._shelves) - _MOST_KINDS + 1)]:
+            shelf.close()
 
     def close(self) -> None:
         for shelf in self._shelves.values():
@@ -112,8 +122,13 @@ class _Shelf:
         self._coming = 0
         self._failed_to_park = 0
         self._waiting: deque[_Waiter] = deque()
-        self._last_demand = time.monotonic()
+        self.last_demand = time.monotonic()
         self._tasks: TaskGroup | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run has one of its boxes or waits for one."""
+        return bool(self._runs or self._waiting)
 
     # ---- the zygote
 
@@ -133,11 +148,11 @@ class _Shelf:
 
     async def _serve(self) -> bool:
         """One zygote's life; whether it ever served."""
-        cwasm = await anyio.to_thread.run_sync(self._open_cwasm)  # it may have to be compiled first
         try:
-            zygote = self._zygote = ZygoteProcess(self._key, cwasm, self._reuse)
-        finally:
-            os.close(cwasm)
+            zygote = self._zygote = await self._start()
+        except BelljarError as exc:
+            self._fail(exc)  # no compiled guest: trying again will not make one
+            return False
         try:
             with unwrapped():
                 await self._keep(zygote)
@@ -149,6 +164,13 @@ class _Shelf:
             zygote.close()
             self._let_go()
         return zygote.failure is None and zygote.serving.is_set()
+
+    async def _start(self) -> ZygoteProcess:
+        cwasm = await anyio.to_thread.run_sync(self._open_cwasm)  # it may have to be compiled first
+        try:
+            return ZygoteProcess(self._key, cwasm, self._reuse)
+        finally:
+            os.close(cwasm)
 
     async def _keep(self, zygote: ZygoteProcess) -> None:
         async with anyio.create_task_group() as self._tasks:
@@ -228,7 +250,7 @@ class _Shelf:
     async def _shrink(self) -> None:
         while True:
             await anyio.sleep(self._idle_s / 4)
-            idle = time.monotonic() - self._last_demand
+            idle = time.monotonic() - self.last_demand
             if idle > 10 * self._idle_s and not self._runs:
                 self.close()
                 return
@@ -238,7 +260,7 @@ class _Shelf:
     # ---- taking and giving back
 
     async def take(self, principal: str) -> BoxProcess:
-        self._last_demand = time.monotonic()
+        self.last_demand = time.monotonic()
         if self._failure is not None and self.closed:
             raise self._failure
         box = self._reusable(principal) or self._next_parked()

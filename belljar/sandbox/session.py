@@ -88,6 +88,7 @@ class Session:
         self._scope = anyio.CancelScope()
         self._remaining_s = 0.0
         self._pauses = 0
+        self._heard = False
         self._failure: BelljarError | None = None
 
     def pause(self, waiting: bool) -> None:
@@ -103,6 +104,11 @@ class Session:
         """A person ends the run."""
         self._failure = self._failure or Interrupted("interrupted")
         self._scope.cancel()
+
+    @property
+    def came_to_nothing(self) -> bool:
+        """Whether the box was killed from outside before it said a word: nothing happened, so it may run again."""
+        return not self._heard and isinstance(self._failure, WorkerCrash) and self._box.was_killed
 
     async def run(self, execute: Execute) -> Outcome:
         """Run to the end. Does not raise for what guest, worker or calls do; cancelling it passes through."""
@@ -130,6 +136,7 @@ class Session:
     async def _converse(self, tasks: TaskGroup) -> Result | Fault:
         while True:
             message = await self._box.receive()
+            self._heard = True
             if isinstance(message, Call):
                 await self._admit(message, tasks)
             elif isinstance(message, Log):

@@ -218,9 +218,9 @@ def _rehearse_border() -> None:
     """Decode a job and encode its end, as the guest rehearses what lies between: after a fork each page of this
     interpreter that is written to is copied, and a parked worker should have that behind it."""
     execute = Execute("", "1", "{}", "0" * 64, 0)
-    for message in Frames.to_worker().feed(encode(execute)):
-        Timeline(message.now_ns, message.clock).wall_ns()
-        hashlib.sha256(bytes.fromhex(message.seed)).hexdigest()
+    if [execute] == Frames.to_worker().feed(encode(execute)):
+        Timeline(execute.now_ns, execute.clock).wall_ns()
+        hashlib.sha256(bytes.fromhex(execute.seed)).hexdigest()
     encode(Result("1", _decisions("[]"), (), {"timeline": 0}))
 
 
