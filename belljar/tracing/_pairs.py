@@ -1,0 +1,243 @@
+"""Secrets that only their surroundings give away: `password = x`, headers, URLs with a password, options of a command.
+
+The name decides (`_keys`), then the value is looked at, because code and prose have such names too: `token = get()`,
+`password: str`, `the token: expired`. What is quoted is a value; what is not must look like one. Every pattern here
+begins at a fixed sign or at the start of a word and is bounded, so that hostile text costs no more than other text.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+
+from belljar.tracing import _checks
+from belljar.tracing._keys import HEADERS, verdict
+from belljar.tracing._rules import SECRET, Span
+
+__all__ = ["PROBES", "spans"]
+
+PROBES = (
+    r"://[^\s/\"<>?#@]{0,200}:[^\s/\"<>?#]{1,200}@|://[A-Za-z0-9_.-]{16,}@|://[^\s\"<>@/:]*:[^\s\"<>@]*[/?#][^\s\"<>@]*@",
+    r"(?i)bearer(?:[ +]|%20)+[A-Za-z0-9]|basic(?:[ +]|%20)+[A-Za-z0-9+/]{8}",
+    r"(?i)--?[a-z-]*(?:pass|pwd|token|secret|key|auth|user|cookie)[a-z-]*[ \\\"',]|curl[^\n]{0,400} -u",
+    (
+        r"(?i)(?:password|passphrase|passcode|passwd|pwd|secret|token|key|pin|credential)s?(?:\\*[\"'`])?"
+        r"(?: is| was| to| by|>|[ \t]+\\*[\"'])"
+    ),
+    r"(?i)identified by|machine [^ ]{1,80} login|_auth|sshpass|[;,][ ]*pw[ ]*[:=]",
+)
+"""Conditions for the scan, beside the names themselves."""
+
+_PAIR = re.compile(
+    rb"(?<![\w.-])(?P<key>(?:[A-Za-z]{2,14} )?[A-Za-z_$@][\w.$-]{0,80})(?P<sep>\\{0,8}[\"'`]?\]?\s{0,3}"
+    rb"(?:=>|:=|={1,3}|:|,(?=\s{0,3}\\{0,8}[\"'])|>(?!=))\s{0,3})"
+)
+_QUOTED = re.compile(rb"[bruf]{0,2}(?P<quote>\\{0,8}(?:\"{3}|'{3}|[\"'`]))(?P<value>.{0,16384}?)(?P=quote)", re.DOTALL)
+_OPEN = re.compile(rb"[bruf]{0,2}\\{0,8}[\"'`](?P<value>[^\"'`\r\n]{1,16384})")
+_BARE = re.compile(rb"[^\s\"'`,;&<>)}\]]{1,16384}")
+_LINE = re.compile(rb"[^\s\"'`&<]{1,16384}")
+_AUTH = re.compile(
+    rb"(?i)\\{0,8}[\"'`]?(?P<value>(?:digest|aws4-hmac-sha256|oauth|hawk|signature)[ ][^\r\n]{1,16384}"
+    rb"|(?:[A-Za-z][\w-]{1,20}[ +]{1,2})?[^\s\"'`,;\\]{4,16384})"
+)
+_COOKIE = re.compile(rb"\\{0,8}[\"'`]?(?P<value>[^\s=\"'`]{1,256}=[^\r\n\"'`]{0,16384})")
+_NAMED_VALUE = re.compile(rb"\s{0,3}\\{0,8}[\"']value\\{0,8}[\"']\s{0,3}:\s{0,3}", re.IGNORECASE)
+_URL = re.compile(rb"://(?P<value>[^\s/\"'<>?#]{1,512})@")
+_URL_SLASHED = re.compile(
+    rb"://(?P<value>[^\s\"'<>@/:]{0,128}:(?!\d{1,5}/)[^\s\"'<>@]{1,256})@(?=[A-Za-z0-9.-]+(?:[:/]|$))"
+)
+_BEARER = re.compile(rb"(?i)\b(?:bearer|token)[ +]{1,3}(?P<value>[A-Za-z0-9._~+/=-]{8,})")
+_BASIC = re.compile(rb"(?i)\bbasic[ +]{1,3}(?P<value>[A-Za-z0-9+/]{8,}={0,2})")
+_OPTION = re.compile(
+    rb"(?<![\w-])--?(?P<key>[A-Za-z][\w-]{1,40})[ ]{1,3}(?P<rest>\\{0,8}[\"']?)(?P<value>[^\s\"'\\-][^\s\"'\\]{0,1024})"
+)
+_USER = re.compile(
+    rb"(?<![\w-])(?:-u|--user|--proxy-user)[ =]?\\{0,8}[\"']?(?P<value>[^\s:\"'\\]{1,128}:[^\s\"'\\]{1,256})"
+)
+_PROSE = re.compile(
+    rb"(?i)\b(?:password|passphrase|passcode|passwd|pwd|pin|secret|token|api key|key)(?: code)?(?: "
+    rb"(?:is|was)(?: set)?(?: to)?(?: now)?:?| to:?|[ \t])[ ]?"
+    rb"\\{0,8}(?P<quote>[\"'`]?)(?P<value>[^\s\"'`\\]{4,256})"
+)
+_SQL = re.compile(rb"(?i)\b(?:identified by|password|with password)[ ]+\\{0,8}'(?P<value>[^'\r\n]{1,256})'")
+_TAG = re.compile(rb">(?P<value>[^<>\r\n]{1,16384})</")
+_PLACEHOLDER = re.compile(rb"\[(?:REDACTED|EMAIL|PHONE|SSN|CARD|IBAN|IP)(?::[0-9a-f]{12})?\]")
+_REFERENCE = re.compile(
+    rb"\$\{?[A-Za-z_][\w.:-]*\}?|\$\(.*|%[A-Z_]+%|%[sdr]|\{\{?.*\}{0,2}|<[\w -]+>?|[*x.X#_-]+|\[.*\]?"
+    rb"|(?:process\.env|os\.environ|os\.getenv|env|ENV|config|settings|self|this|args|options|opts|params|secrets|vars?|ctx|request|req)[.\[(].*"
+)
+_IDENTIFIER = re.compile(rb"[A-Za-z_$][A-Za-z_$]*(?:(?:\.|->|::)[A-Za-z_$][\w$]*)*[?!]?[.:]?")
+_STRONG = re.compile(r"(?i)(?:pass(?:word|wd|phrase|code)?|pwd|pin|cvv2?|cvc|otp|mnemonic)s?[\W_0-9]*$")
+_STOP = frozenset(
+    (
+        b"none null nil true false undefined empty unknown missing required optional invalid incorrect wrong "
+        b"expired revoked valid changed reset hidden masked redacted disabled enabled yes no str string int "
+        b"integer number bool boolean bytes any object array list dict function text varchar char secretstr "
+        b"password passwd pwd token secret key username user must should cannot can is was are the a an and or "
+        b"not for of in to too your my our their with from this that it protected manager policy field input "
+        b"prompt hash length based here required. field. const let var async await new return default example "
+        b"changeme-not"
+    ).split()
+)
+_SCHEMES = frozenset(
+    b"bearer basic token apikey api-key digest aws4-hmac-sha256 oauth hawk signature negotiate ntlm ssws".split()
+)
+# Of the words a name stands before in prose, these introduce no value.
+_HASHED = re.compile(rb"[0-9.]{1,5}")
+
+
+def spans(text: bytes) -> Iterator[Span]:
+    """Every secret that its surroundings name."""
+    for match in _PAIR.finditer(text):
+        yield from _pair(text, match)
+    for pattern, fits in _SIGNS:
+        for match in pattern.finditer(text):
+            if fits(match):
+                yield (*match.span("value"), SECRET)
+
+
+def _pair(text: bytes, match: re.Match[bytes]) -> Iterator[Span]:
+    key, sep = match["key"].decode(), match["sep"]
+    if verdict(key) != SECRET:
+        return
+    found = _value(text, match.end(), key, sep, match.start())
+    if found is not None and found[1] > found[0]:
+        yield (*found, SECRET)
+
+
+def _value(text: bytes, at: int, key: str, sep: bytes, begin: int) -> tuple[int, int] | None:
+    if b"," in sep or b">" in sep:
+        return _listed(text, at, key, sep)
+    short = key.rpartition(" ")[2]
+    if HEADERS.fullmatch(short):
+        found = _header(text, at, short)
+        if found is not None:
+            return found
+    quoted = _QUOTED.match(text, at) or _OPEN.match(text, at)
+    if quoted is not None:
+        value = quoted["value"]
+        return quoted.span("value") if _is_value(value) and value.lower() not in _STOP else None
+    return _bare(text, at, key, sep, begin)
+
+
+def _listed(text: bytes, at: int, key: str, sep: bytes) -> tuple[int, int] | None:
+    """After a comma only a header's value stands, or `"value":` and then it; after `>` the content of an element."""
+    if b">" in sep and b"=" not in sep:
+        tag = _TAG.match(text, at - len(sep.lstrip()) + sep.lstrip().find(b">") if b">" in sep else at)
+        return tag.span("value") if tag is not None and _is_value(tag["value"]) else None
+    named = _NAMED_VALUE.match(text, at)
+    if not HEADERS.fullmatch(key) and named is None:
+        return None
+    quoted = _QUOTED.match(text, named.end() if named is not None else at)
+    return quoted.span("value") if quoted is not None and _is_value(quoted["value"]) else None
+
+
+def _header(text: bytes, at: int, key: str) -> tuple[int, int] | None:
+    match = (_COOKIE if "cookie" in key.lower() else _AUTH).match(text, at)
+    if match is None or not _is_value(match["value"]):
+        return None
+    value = match["value"]
+    scheme, _, rest = value.replace(b"+", b" ").partition(b" ")
+    if scheme.lower() in _SCHEMES and rest and rest.strip().lower() not in _STOP:
+        return match.span("value")
+    plain = _IDENTIFIER.fullmatch(value.replace(b" ", b"_")) is not None and len(value) < 20
+    return None if plain or scheme.lower() in _STOP else match.span("value")
+
+
+def _bare(text: bytes, at: int, key: str, sep: bytes, begin: int) -> tuple[int, int] | None:
+    tight = sep == b"="
+    start = text[begin - 1 : begin] if begin else b"\n"
+    # A line of a .env file: its value may hold commas and brackets.
+    lined = tight and (start in b"\n" or text[max(0, begin - 7) : begin] == b"export ")
+    match = (_LINE if lined else _BARE).match(text, at)
+    if match is None:
+        return None
+    value = match[0].rstrip(b".,;:\\") or match[0]
+    if not _is_value(value) or value.lower() in _STOP or text[match.end() : match.end() + 1] in (b"(", b"["):
+        return None
+    strong = _STRONG.search(key) is not None
+    if not lined and (b"(" in value or b"[" in value) and not strong:
+        return None
+    if _plausible(value, strong, tight, lined):
+        return at, at + len(value)
+    return None
+
+
+def _plausible(value: bytes, strong: bool, tight: bool, lined: bool) -> bool:
+    if _IDENTIFIER.fullmatch(value) is not None:
+        if verdict(value.decode().rstrip("?!.:")) == SECRET or b"." in value:
+            return False
+        return (
+            (strong and len(value) >= 4)
+            or (tight and len(value) >= (8 if lined else 16))
+            or _drawn(value)
+            or (len(value) >= 20 and _checks.entropy(value) >= 3.5)
+        )
+    if strong:
+        return len(value) >= 3 and (b"(" not in value or not value.endswith(b"("))
+    return len(value) >= 6 and len(set(value)) >= 4 and _HASHED.fullmatch(value) is None
+
+
+def _drawn(value: bytes) -> bool:
+    """Letters alone, but in no word's case: capitals change more often than camelCase changes them."""
+    return (
+        len(value) >= 8
+        and len(re.findall(rb"[a-z][A-Z]|[A-Z][a-z]", value)) >= 4
+        and re.search(rb"[A-Z]{2}|[a-z][A-Z][a-z][A-Z]", value) is not None
+    )
+
+
+def _is_value(value: bytes) -> bool:
+    value = value.strip()
+    return bool(value) and _PLACEHOLDER.fullmatch(value) is None and _REFERENCE.fullmatch(value) is None
+
+
+# Signs other than a name and a separator
+
+
+def _userinfo(match: re.Match[bytes]) -> bool:
+    value = match["value"]
+    _, colon, password = value.partition(b":")
+    if colon:
+        return bool(password) and _is_value(value)
+    return len(value) >= 16 and _checks.mixed(value, 0, len(value))
+
+
+def _bearer(match: re.Match[bytes]) -> bool:
+    value = match["value"]
+    return (re.search(rb"[0-9]", value) is not None and len(set(value)) > 4) or len(value) >= 24
+
+
+def _basic(match: re.Match[bytes]) -> bool:
+    value = match["value"].rstrip(b"=")
+    try:
+        plain = base64.b64decode(value + b"=" * (-len(value) % 4))
+    except ValueError:
+        return False
+    return b":" in plain
+
+
+def _option(match: re.Match[bytes]) -> bool:
+    value = match["value"]
+    return verdict(match["key"].decode()) == SECRET and _is_value(value) and value.lower() not in _STOP
+
+
+def _prose(match: re.Match[bytes]) -> bool:
+    value = match["value"].rstrip(b".,;:!)")
+    if value.lower() in _STOP or not _is_value(value):
+        return False
+    if match["quote"]:
+        return True
+    # Said in a sentence, a secret has a digit among letters or signs.
+    return len(value) >= 6 and re.search(rb"[0-9]", value) is not None and re.search(rb"[^0-9.:/-]", value) is not None
+
+
+def _any(match: re.Match[bytes]) -> bool:
+    return _is_value(match["value"])
+
+
+_SIGNS = (
+    (_URL, _userinfo), (_URL_SLASHED, _userinfo), (_BEARER, _bearer), (_BASIC, _basic), (_OPTION, _option),
+    (_USER, _any), (_PROSE, _prose), (_SQL, _any),
+)  # fmt: skip

@@ -1,0 +1,303 @@
+"""Pass 1: what leaves the machine loses its secrets and its people here, before it is written anywhere.
+
+It runs in the process of the run, synchronously, and fails closed: a value that could not be looked at becomes
+`[REDACTED]` and is counted as ERROR, never passed on. The order, cheapest first:
+
+1. One scan of the serialized value for everything that could be a find (`_rules.Scan`). Most values end here.
+2. Otherwise each leaf is looked at: by the name it stands under (`_keys`), then as a text (`_masking`): known values,
+   formats with their checks, and what its surroundings give away (`_pairs`), also below escapes (`_views`) and inside
+   JSON texts. Dictionary keys are texts, too. In header lists names stand beside their values, not over them.
+3. Only then is a long text cut, so that no cut leaves half a secret, and a whole trace brought under its cap (`_cap`).
+
+Secrets become `[REDACTED]`, people `[EMAIL] [PHONE] [SSN] [CARD] [IBAN] [IP]`, with a key also `[EMAIL:3f9a0c21be77]`:
+12 hex digits of an HMAC, so that equal values stay equal and nobody without the key can guess them back. The result has
+the value's shape, and sanitizing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from belljar.tracing import _cap, _checks
+from belljar.tracing._keys import HEADERS, verdict
+from belljar.tracing._masking import PLACEHOLDER, REDACTED, Masker
+from belljar.tracing._plain import plain
+from belljar.tracing._rules import SECRET
+
+__all__ = ["SanitizedValue", "Sanitizer"]
+
+_MAX_KNOWN_KEYS = 4096
+# How far past the cut a text is still looked at: longer than any token that has a fixed end.
+_MARGIN = 6 * 1024
+# A value this long is looked at leaf by leaf at once: each leaf is cut first.
+_MAX_SCANNED = 4 << 20
+_MAX_JSON_TEXT = 64 * 1024
+_JSON_LEVELS = 3
+_NAMES = ("name", "key", "header", "field", "headerName", "header_name", "Name", "Key")
+_VALUES = ("value", "values", "val", "Value", "content")
+_SCHEMA_TYPES = frozenset(("string", "integer", "number", "boolean", "object", "array", "null"))
+_DIGITS = {"PHONE": (7, 15), "SSN": (9, 9), "CARD": (12, 19)}
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class SanitizedValue:
+    """What may leave, and what was done to it."""
+
+    value: Any
+    redactions: dict[str, int] = field(default_factory=dict[str, int])
+    """How much was masked, by kind: SECRET, KNOWN, EMAIL, PHONE, SSN, CARD, IBAN, IP, and ERROR if looking failed."""
+    truncated: dict[str, int] = field(default_factory=dict[str, int])
+    """JSON pointer of each cut text -> its bytes before; 0 if nobody could say."""
+    bytes_bound: int = sys.maxsize
+    """The value has at most so many bytes as compact JSON."""
+
+
+class Sanitizer:
+    """Masks secrets and personal data in any value. Keeps nothing of what it saw; safe to share between threads.
+
+    `known` are the secrets this process itself loaded; they are found in any encoding. With a `pseudonym_key`, equal
+    personal values get equal placeholders.
+    """
+
+    def __init__(self, *, known: Iterable[str] = (), pseudonym_key: bytes | None = None) -> None:
+        known = tuple(known)
+        self._masker = Masker(known, pseudonym_key)
+        self._window = _cap.MAX_TEXT_BYTES + max(_MARGIN, 4 * max(map(len, known), default=0))
+        self._keys = dict[str, tuple[str, Counter[str]]]()
+
+    def value(self, value: Any, pointer: str = "") -> SanitizedValue:
+        """Any value as JSON that may leave. Never raises; `pointer` is put before the pointers of what was cut."""
+        try:
+            return self._value(value, pointer)
+        except Exception:  # noqa: BLE001 - fail closed: whatever went wrong, the raw value does not pass
+            return SanitizedValue(REDACTED, {"ERROR": 1})
+
+    def text(self, text: str) -> str:
+        """A text that may leave."""
+        return str(self.value(text).value)
+
+    def trace(self, wire: dict[str, Any]) -> dict[str, Any]:
+        """A trace's wire form that may leave, with metadata.redactions and metadata.truncated filled. Never raises."""
+        try:
+            return self._trace(wire)
+        except Exception:  # noqa: BLE001 - as in value()
+            return _empty_trace(wire)
+
+    def _trace(self, wire: dict[str, Any]) -> dict[str, Any]:
+        metadata = cast("dict[str, Any]", wire.get("metadata") or {})
+        notes = {name: cast("dict[str, int]", metadata.get(name) or {}) for name in ("redactions", "truncated")}
+        bare = {**wire, "metadata": {k: v for k, v in metadata.items() if k not in notes}}
+        done = self.value(bare)
+        cleaned = done.value
+        if not isinstance(cleaned, dict):
+            return _empty_trace(wire)
+        noted = any(notes.values())
+        if noted:
+            notes = cast("dict[str, dict[str, int]]", self.value(notes).value)
+        redactions = Counter[str](notes["redactions"])
+        redactions.update(done.redactions)
+        trace = dict(cast("dict[str, Any]", cleaned))
+        told = {"redactions": dict(redactions), "truncated": notes["truncated"] | done.truncated}
+        trace["metadata"] = trace["metadata"] | told
+        small = done.bytes_bound <= _cap.MAX_TRACE_BYTES // 2 and not noted
+        return trace if small else _cap.fit(trace)
+
+    def _value(self, value: Any, pointer: str) -> SanitizedValue:
+        try:
+            serialized = _ENCODE(value)
+            whole = serialized.isascii() or bool(serialized.encode())
+        except (TypeError, ValueError, RecursionError):
+            value, serialized, whole = plain(value), "", False
+        small = len(serialized) <= _MAX_SCANNED
+        long = len(serialized) > _cap.MAX_TEXT_BYTES // 4 and _has_long(value)
+        if whole and small and not long and not self._masker.suspects(serialized):
+            return SanitizedValue(value, bytes_bound=4 * len(serialized))
+        walk = _Walk(self._masker, self._key, self._window, pointer)
+        # A mask is at most 20 bytes and stands for at least three; what was cut is measured by who needs it.
+        bound = 8 * len(serialized) if whole and small else sys.maxsize
+        return SanitizedValue(walk(value), dict(walk.counts), walk.truncated, bound)
+
+    def _key(self, key: str, counts: Counter[str]) -> str:
+        """A dictionary's key, masked; the few that a program uses are looked at once."""
+        known = self._keys.get(key)
+        if known is None:
+            found = Counter[str]()
+            masked = self._masker.text(key, found)
+            known = (masked, found)
+            if len(key) <= 128 and len(self._keys) < _MAX_KNOWN_KEYS:
+                self._keys[key] = known
+        counts.update(known[1])
+        return known[0]
+
+
+class _Walk:
+    """One look at every leaf of one value."""
+
+    def __init__(self, masker: Masker, key: Callable[[str, Counter[str]], str], window: int, pointer: str) -> None:
+        self.counts = Counter[str]()
+        self.truncated = dict[str, int]()
+        self._masker = masker
+        self._key = key
+        self._window = window
+        self._prefix = pointer
+        self._path = list[str]()
+        self._json = 0
+
+    def __call__(self, value: Any, under: str | None = None) -> Any:
+        """`under` is what the name above says."""
+        try:
+            if isinstance(value, str):
+                return self._string(value, under)
+            if isinstance(value, dict):
+                return self._dict(cast("dict[str, Any]", value), under)
+            if isinstance(value, list | tuple):
+                return self._list(cast("list[Any]", value), under)
+            if value is None or isinstance(value, bool):
+                return value
+            return self._number(value, under)
+        except Exception:  # noqa: BLE001 - fail closed, leaf by leaf
+            return self._masked("ERROR", "")
+
+    def _masked(self, kind: str, found: str) -> str:
+        self.counts[kind] += 1
+        return self._masker.placeholder(kind, found)
+
+    # Containers
+
+    def _dict(self, value: dict[str, Any], under: str | None) -> dict[str, Any]:
+        if under is not None and value.get("type") in _SCHEMA_TYPES:
+            under = None
+        named = _named(value)
+        result = dict[str, Any]()
+        for key, item in value.items():
+            shown = self._key(key, self.counts)
+            while shown in result:
+                shown += "#"
+            self._path.append(shown)
+            says = SECRET if key in _VALUES and named else verdict(key) or under
+            result[shown] = self(item, says)
+            self._path.pop()
+        return result
+
+    def _list(self, value: list[Any], under: str | None) -> list[Any]:
+        result = list[Any]()
+        for i, item in enumerate(value):
+            self._path.append(str(i))
+            beside = i > 0 and _names_next(value[i - 1], item, i, len(value))
+            result.append(self(item, SECRET if beside else under))
+            self._path.pop()
+        return result
+
+    # Leaves
+
+    def _number(self, value: Any, under: str | None) -> Any:
+        text = repr(value)
+        if under == SECRET:
+            return self._masked(SECRET, text)
+        if not isinstance(value, int) or len(text) < 4:
+            return value
+        if under in _DIGITS and _fits(text, under):
+            return self._masked(under, text)
+        masked = self._masker.text(text, self.counts)
+        return value if masked == text else masked
+
+    def _string(self, text: str, under: str | None) -> str:
+        if under == SECRET:
+            return text if not text or PLACEHOLDER.fullmatch(text) else self._masked(SECRET, text)
+        if under in _DIGITS and _fits(text, under):
+            return self._masked(under, text)
+        if not text.isascii():
+            text = text.encode("utf-8", "replace").decode()
+        if len(text) * 4 > _cap.MAX_TEXT_BYTES:
+            size = len(text) if text.isascii() else len(text.encode())
+            if size > _cap.MAX_TEXT_BYTES:
+                return self._cut(text, size)
+        return self._text(text)
+
+    def _text(self, text: str) -> str:
+        if text[:1] in "{[ \n" and len(text) <= _MAX_JSON_TEXT and self._json < _JSON_LEVELS:
+            text = self._json_text(text)
+        return self._masker.text(text, self.counts)
+
+    def _json_text(self, text: str) -> str:
+        """A text that is JSON is also read as the value it holds; rewritten only if something in it was masked."""
+        try:
+            value = json.loads(text)
+            if not isinstance(value, dict | list):
+                return text
+            inner = _Walk(self._masker, self._key, self._window, "")
+            inner._json = self._json + 1
+            value = inner(cast("Any", value))
+            if not inner.counts:
+                return text
+            self.counts.update(inner.counts)
+            return _ENCODE(value)
+        except (ValueError, RecursionError):
+            return text
+
+    def _cut(self, text: str, size: int) -> str:
+        if not self._json:
+            self.truncated[self._prefix + _cap.pointer(self._path)] = size
+        masked = self._masker.text(text[: self._window], self.counts)
+        # What a cut leaves at its end may look like something new.
+        return self._masker.text(_cap.cut(masked, _cap.MAX_TEXT_BYTES), self.counts)
+
+
+def _named(value: dict[str, Any]) -> bool:
+    """{"name": "Authorization", "value": ...}: the name stands beside."""
+    return any(isinstance(name := value.get(k), str) and verdict(name) == SECRET for k in _NAMES if k in value)
+
+
+def _names_next(name: Any, item: Any, i: int, size: int) -> bool:
+    """["Authorization", ...], [..., "Cookie", ...], ["--token", ...], ["-u", "user:password"]."""
+    if not isinstance(name, str) or len(name) > 128 or isinstance(item, dict):
+        return False
+    if name in ("-u", "--user") and isinstance(item, str):
+        return ":" in item
+    if name.startswith("-"):
+        return "=" not in name and isinstance(item, str) and not item.startswith("--") and verdict(name) == SECRET
+    if HEADERS.fullmatch(name) is not None:
+        return i % 2 == 1
+    return size == 2 and " " not in name and verdict(name) == SECRET
+
+
+def _fits(text: str, kind: str) -> bool:
+    """Whether a text under a person's name has the form: its digits, and little else."""
+    least, most = _DIGITS[kind]
+    count = len(_checks.digits(text.encode("ascii", "replace")))
+    return least <= count <= most and sum(map(str.isalpha, text)) <= 4
+
+
+def _has_long(value: Any) -> bool:
+    """Whether a text in it could be over its bound."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if type(item) is str:
+            if len(item) * 4 > _cap.MAX_TEXT_BYTES and len(item.encode("utf-8", "replace")) > _cap.MAX_TEXT_BYTES:
+                return True
+        elif isinstance(item, dict):
+            stack.extend(cast("dict[str, Any]", item).values())
+        elif isinstance(item, list | tuple):
+            stack.extend(cast("list[Any]", item))
+    return False
+
+
+def _empty_trace(wire: dict[str, Any]) -> dict[str, Any]:
+    """All that is left of a trace that could not be looked at: what the host made and cannot hold anything foreign."""
+    kept: dict[str, Any] = {}
+    for name in ("traceId", "parentTraceId", "capabilityHash"):
+        text = wire.get(name)
+        if isinstance(text, str) and len(text) <= 64 and not set(text) - set("0123456789abcdef-"):
+            kept[name] = text
+    for name in ("success", "durationMs"):
+        if isinstance(wire.get(name), bool | int | float):
+            kept[name] = wire[name]
+    notes = {"redactions": {"ERROR": 1}, "truncated": {"": 0}}
+    return {**kept, "capabilityId": REDACTED, "taskResults": [], "decisions": [], "metadata": notes}

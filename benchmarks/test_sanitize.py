@@ -1,0 +1,76 @@
+"""sanitize: pass 1 over clean text, over a clean trace of 300 leaves, and over the same trace with ten finds.
+
+The scan is what a value without finds pays beside its serialization; both are shown. Baseline: `json.dumps` of the same
+value, which whoever sends it does anyway.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from belljar.tracing import _masking
+from belljar.tracing.sanitizer import Sanitizer
+from benchmarks.report import Baseline, Figure, Report, median, samples
+
+_ROUNDS = 200
+_WORDS = "the quick brown fox release notes commit merged branch main title author number state open".split()
+_MB = 4
+
+
+def _words(draw: random.Random, n: int) -> str:
+    return " ".join(draw.choices(_WORDS, k=n))
+
+
+def _trace(finds: int) -> dict[str, Any]:
+    """Nine calls, 300 leaves, about 10 KB."""
+    draw = random.Random(7)
+    tasks = [
+        {
+            "taskId": f"t{i}",
+            "tool": "git:git_log",
+            "args": {"repo": _words(draw, 8), "n": i},
+            "result": [{"sha": f"{draw.getrandbits(160):040x}", "title": _words(draw, 8), "n": i} for _ in range(7)],
+            "success": True,
+            "state": "applied",
+            "durationMs": 1.2,
+            "timestamp": "2026-01-02T03:04:05.678Z",
+            "callSite": 3,
+            "source": "real",
+            "isWrite": False,
+        }
+        for i in range(9)
+    ]
+    for i in range(finds):
+        tasks[i % 9]["args"][f"note{i}"] = f"mail kim{i}@example.org"
+    return {
+        "traceId": "019a0000-0000-7000-8000-000000000001",
+        "capabilityHash": "a" * 64,
+        "timestamp": "2026-01-02T03:04:05.678Z",
+        "taskResults": tasks,
+        "metadata": {"redactions": {}, "truncated": {}},
+    }
+
+
+@pytest.mark.parametrize(("finds", "reach"), [(0, "<= 0.15 ms"), (10, "<= 1.5 ms")])
+def test_trace(benchmark: BenchmarkFixture, report: Report, finds: int, reach: str) -> None:
+    sanitizer, wire = Sanitizer(known=["swordfish-9"]), _trace(finds)
+    assert sum(sanitizer.trace(wire)["metadata"]["redactions"].values()) == finds
+    benchmark.pedantic(sanitizer.trace, (wire,), rounds=5, warmup_rounds=1)
+    dumps = Baseline("json.dumps", median(samples(_ROUNDS, lambda: json.dumps(wire))))
+    taken = samples(_ROUNDS, lambda: sanitizer.trace(wire))
+    report.add(Figure("sanitize", f"a trace with {finds} finds", "300 leaves, 10 KB", taken, (dumps,), reach))
+
+
+def test_clean_text(benchmark: BenchmarkFixture, report: Report) -> None:
+    masker, text = _masking.Masker((), None), _words(random.Random(7), _MB * 200_000)[: _MB * 1_000_000]
+    assert len(text) == _MB * 1_000_000
+    assert not masker.suspects(text)
+    benchmark.pedantic(masker.suspects, (text,), rounds=5, warmup_rounds=1)
+    dumps = Baseline("json.dumps", _MB / median(samples(20, lambda: json.dumps(text))))
+    rates = [_MB / seconds for seconds in samples(20, lambda: masker.suspects(text))]
+    report.add(Figure("sanitize", "MB of clean text scanned", f"{_MB} MB", rates, (dumps,), ">= 300/s", rate=True))
