@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,6 @@ from belljar.rpc.ledger import Ledger
 from belljar.rpc.record import CallRecord
 from belljar.rpc.recording import Recording
 from belljar.rpc.world import JsonValue
-from belljar.tracing.types import Trace
 
 __all__ = ["Run", "RunError"]
 
@@ -36,7 +36,7 @@ class RunError:
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One finished run. `value` and the prints are the caller's own and unmasked; `trace` is what may leave."""
+    """One finished run. `value`, `calls` and the prints are the caller's own, unmasked; `trace` is what may leave."""
 
     run_id: str
     success: bool
@@ -52,20 +52,18 @@ class Run:
     ledger: Ledger = field(repr=False)
     replayable: bool
     """Whether a recording of it can be run again exactly: it ended by itself, and its timeline was kept."""
-    _project: Callable[[], Trace] = field(repr=False)
+    _make_trace: Callable[[], dict[str, Any]] = field(repr=False)
     _captured: anyio.Event = field(default_factory=anyio.Event, repr=False)
-    _trace: Trace | None = field(default=None, repr=False)
+    _making: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _trace: dict[str, Any] | None = field(default=None, repr=False)
 
     @property
     def trace(self) -> dict[str, Any]:
-        """The trace in its wire form."""
-        return self.projection().to_wire()
-
-    def projection(self) -> Trace:
-        """The trace, made when first asked for: nobody waits for it."""
-        if self._trace is None:
-            self._trace = self._project()
-        return self._trace
+        """The trace in its wire form: sanitized, and made when first asked for, so that no run waits for it."""
+        with self._making:
+            if self._trace is None:
+                self._trace = self._make_trace()
+            return self._trace
 
     def capture_done(self) -> None:
         """The trace is where it shall be."""

@@ -2,8 +2,8 @@
 
 It owns the pool of boxes, the world behind the bridge and the way traces take, all inside one `async with`; after it no
 process, task or descriptor of ours is left. A run passes through here in a straight line: load, check the arguments,
-open the ledger, take a box, converse, close the ledger, answer. The trace is made in the loop's next turn, when the
-answer has been handed over.
+open the ledger, take a box, converse, close the ledger, answer. The trace is made when the answer has been handed over,
+in a thread: whoever looks at it later finds it masked, and nobody finds it raw.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from belljar._run import Run
@@ -36,6 +37,7 @@ from belljar.sandbox.session import Outcome, Session
 from belljar.sandbox.walls import check_waivable
 from belljar.tracing import standalone
 from belljar.tracing.collector import TraceIds
+from belljar.tracing.masked import MaskedTraces
 
 __all__ = ["LOCAL", "Jar", "RunOptions", "open_jar"]
 
@@ -61,12 +63,15 @@ class _NoWorld:
 class Jar:
     """Runs capabilities. Made by `open_jar`."""
 
-    def __init__(self, config: Config, pool: Pool, world: World, trust: Trust | None, tasks: TaskGroup) -> None:
+    def __init__(
+        self, config: Config, pool: Pool, world: World, trust: Trust | None, tasks: TaskGroup, traces: MaskedTraces
+    ) -> None:
         self.config = config
         self.pool = pool
         self.world = world
         self._trust = trust
         self._tasks = tasks
+        self._traces = traces
         self._ids = TraceIds()
         self._sessions: set[Session] = set()
         self._uncaptured = anyio.Semaphore(_MOST_UNCAPTURED)
@@ -133,7 +138,7 @@ class Jar:
         recording: Recording | None = None,
     ) -> Run:
         policy = options.policy or self.config.policy
-        one = OneRun(capability, options, limits, policy, self.world, self._trust, execute, recording)
+        one = OneRun(capability, options, limits, policy, self.world, self._trust, execute, self._traces, recording)
         return await self._go(one, self._key(options), options.principal)
 
     async def _go(self, one: OneRun, box_kind: PoolKey, principal: str) -> Run:
@@ -167,7 +172,7 @@ class Jar:
     async def _capture(self, run: Run) -> None:
         try:
             if self.config.tracing.enabled and standalone.wanted():
-                standalone.emit(run.projection())
+                await anyio.to_thread.run_sync(_emit, run)
         finally:
             self._uncaptured.release()
             run.capture_done()
@@ -176,6 +181,10 @@ class Jar:
         limits = options.limits or self.config.limits
         check_waivable(options.waive)
         return PoolKey(options.backend, limits.memory, options.waive)
+
+
+def _emit(run: Run) -> None:
+    standalone.emit(run.trace)
 
 
 def _refuse_dependencies(capability: Capability) -> None:
@@ -194,13 +203,17 @@ async def open_jar(
     trust: Trust | None = None,
     world: World | None = None,
     progress: Progress | None = None,
+    traces: bool = True,
 ) -> AsyncGenerator[Jar]:
     """A jar for the length of the block.
 
     Args:
-        servers: the upstreams behind the bridge; none of them is started before it is called.
+        servers: the upstreams behind the bridge; none of them is started before it is called. Their secrets are masked
+            in every trace.
         world: what answers calls in place of them.
         progress: told while the guest is compiled, once per machine.
+        traces: whether somebody will look at them: what masks them is then made ready at once, in a thread, and
+            otherwise when the first trace is asked for.
 
     Raises:
         ConfigError: not on Linux.
@@ -216,7 +229,16 @@ async def open_jar(
                 open_pool(pool_settings, lambda: open_compiled(config.paths.cache, progress))
             )
             tasks = await stack.enter_async_context(anyio.create_task_group())
-            yield Jar(config, pool, world, trust, tasks)
+            masked = MaskedTraces(_secrets(config, servers or {}))
+            if traces:
+                tasks.start_soon(anyio.to_thread.run_sync, masked.prepare)
+            yield Jar(config, pool, world, trust, tasks, masked)
+
+
+def _secrets(config: Config, servers: Mapping[str, ServerSpec]) -> set[str]:
+    """What this process loaded and nobody may see in a trace."""
+    found = {secret for spec in servers.values() for secret in spec.secrets}
+    return found if config.tracing.api_key is None else found | {config.tracing.api_key}
 
 
 async def _real_world(stack: AsyncExitStack, servers: Mapping[str, ServerSpec], limits: Limits) -> World:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from belljar._run import Run, RunError
 from belljar.errors import Code
@@ -26,8 +26,8 @@ from belljar.rpc.world import JsonValue, ToolInfo, World
 from belljar.sandbox.host import BoxProcess
 from belljar.sandbox.loader import Capability
 from belljar.sandbox.session import Door, Outcome, Output, Session
-from belljar.tracing.collector import RunFacts, collect
-from belljar.tracing.types import Trace
+from belljar.tracing.collector import RunFacts
+from belljar.tracing.masked import MaskedTraces
 
 __all__ = ["LOCAL", "OneRun", "RunOptions"]
 
@@ -72,6 +72,7 @@ class OneRun:
         world: World,
         trust: Trust | None,
         execute: Execute,
+        traces: MaskedTraces,
         recording: Recording | None = None,
     ) -> None:
         self.execute = execute
@@ -81,6 +82,7 @@ class OneRun:
         self._policy = policy
         self._world = world
         self._trust = trust
+        self._traces = traces
         self._recording = recording
         self._ledger = Ledger(execute.run, source="replay" if recording else "real")
         self._output = Output(limits.output)
@@ -155,11 +157,11 @@ class OneRun:
             output_bytes=dict(self._output.bytes_seen),
             ledger=self._ledger,
             replayable=last is not None and last.stats.get("timeline", 1) <= len(last.clock),
-            _project=lambda: self._project(facts),
+            _make_trace=lambda: self._trace(facts),
         )
 
-    def _project(self, facts: RunFacts) -> Trace:
-        return collect(replace(facts, ledger_head=self._ledger.head), self._ledger.calls)
+    def _trace(self, facts: RunFacts) -> dict[str, Any]:
+        return self._traces(replace(facts, ledger_head=self._ledger.head), self._ledger.calls)
 
     def _value(self, outcome: Outcome) -> tuple[JsonValue, RunError | None]:
         if outcome.error is not None:

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import anyio
 import pytest
 
 from belljar._run import Run
+from belljar.config import TracingConfig
 from belljar.errors import Code, ConfigError, GuestError, ValidationError
 from belljar.jar import Jar, RunOptions, open_jar
 from belljar.limits import Limits
 from belljar.rpc.ledger import verify
 from belljar.rpc.policy import Policy
 from belljar.rpc.recording import Recording
+from belljar.rpc.servers import parse_servers
 from tests.worlds import ALL, Lab, config_in, guest_cache_in
 
 pytestmark = pytest.mark.anyio
@@ -152,7 +155,7 @@ found"""
 
 
 async def test_the_golden_trace_of_a_run(jar: Jar, world: Lab) -> None:
-    """F18, F19, F20: every key, and every value that is not a time or an id; nothing of what was said or printed."""
+    """F18, F19, F20: every key, and every value that is not a time or an id; nothing secret or printed."""
     found = await jar.run(CODE, {"n": 3}, OPTIONS)
     trace = json.loads(json.dumps(found.trace))
     assert trace["traceId"] == found.run_id
@@ -174,8 +177,8 @@ async def test_the_golden_trace_of_a_run(jar: Jar, world: Lab) -> None:
             {
                 "taskId": "t1",
                 "tool": "lab:echo",
-                "args": {"type": "object", "bytes": 25, "keys": 2},
-                "result": {"type": "object", "bytes": 25},
+                "args": {"token": "[REDACTED]", "n": 3},
+                "result": {"token": "[REDACTED]", "n": 3},
                 "layerIndex": 0,
                 "callSite": 3,
                 "isWrite": False,
@@ -184,23 +187,91 @@ async def test_the_golden_trace_of_a_run(jar: Jar, world: Lab) -> None:
             {
                 "taskId": "t2",
                 "tool": "lab:write",
-                "args": {"type": "object", "bytes": 2, "keys": 0},
-                "result": {"type": "number", "bytes": 1},
+                "args": {},
+                "result": 1,
                 "layerIndex": 1,
                 "callSite": 4,
                 "isWrite": True,
                 **shared,
             },
         ],
-        "decisions": [{"nodeId": "L2", "outcome": "true", "condition": "[9 chars]"}],
+        "decisions": [{"nodeId": "L2", "outcome": "true", "condition": "args['n']"}],
         "metadata": {
             "backend": "wasm",
-            "redactions": {},
+            "redactions": {"SECRET": 2},
             "truncated": {},
             "mockedShare": 0.0,
             "decisions": "guest-reported",
         },
     }
+
+
+PLANTED = ("AKIAZ7VRSQ5TJN2XMPLQ", "4111 1111 1111 1111", "ann.lee@corp.com")
+UUID = "019a0000-0000-7000-8000-000000000001"
+SAYS = " / ".join((*PLANTED, UUID))
+MASKED = f"[REDACTED] / [CARD] / [EMAIL] / {UUID}"
+PLANTS = """
+print(args['said'])
+found = await mcp.lab.echo(said=args['said'])
+if args['fails'] == 'tool':
+    await mcp.lab.fail(message=args['said'])
+if args['fails'] == 'code':
+    raise ValueError(args['said'])
+found['said']
+"""
+
+
+@pytest.mark.parametrize("fails", ["", "tool", "code"])
+async def test_no_secret_and_no_person_is_in_a_trace(jar: Jar, world: Lab, fails: str) -> None:
+    """F27: key, card and address in arguments, results, errors and intent are masked, a UUID is whole; the run's own
+    value and prints are untouched."""
+    options = RunOptions(policy=ALL, limits=Limits().with_(wall=20), intent=f"for {SAYS}")
+    found = await jar.run(PLANTS, {"said": SAYS, "fails": fails}, options)
+    told = json.dumps(found.trace)
+    assert [planted for planted in PLANTED if planted in told] == []
+    assert found.trace["intent"] == f"for {MASKED}"
+    assert found.trace["taskResults"][0]["args"] == {"said": MASKED}
+    assert found.trace["taskResults"][0]["result"] == {"said": MASKED}
+    assert {"SECRET", "CARD", "EMAIL"} == set(found.trace["metadata"]["redactions"])
+    assert found.stdout == SAYS + "\n"
+    assert found.calls[0].args == {"said": SAYS}
+    if not fails:
+        assert found.value == SAYS
+        return
+    assert found.error is not None
+    assert SAYS in found.error.message
+    assert MASKED in found.trace["errorMessage"]
+    if fails == "tool":
+        assert MASKED in found.trace["taskResults"][1]["result"]["message"]
+
+
+async def test_a_servers_secret_is_masked_where_it_comes_back(jar: Jar) -> None:
+    """F27, F83: no format tells that it is one; that a server was given it does. The key of this program, too."""
+    text = '{"mcpServers": {"lab": {"command": "/bin/cat", "env": {"LAB_TOKEN": "${LAB_TOKEN}"}}}}'
+    servers = parse_servers(text, {"LAB_TOKEN": "blue horse 77"})
+    config = replace(jar.config, tracing=TracingConfig(api_key="bj-none-of-a-format"))
+    code = "[await mcp.lab.echo(note='a blue horse 77, a bj-none-of-a-format'), 'blue horse 77']"
+    async with open_jar(config, servers=servers, world=Lab(), traces=False) as other:
+        found = await other.run(code, {}, OPTIONS)
+    assert found.value[1] == "blue horse 77"
+    assert found.trace["taskResults"][0]["result"] == {"note": "a [REDACTED], a [REDACTED]"}
+    assert "horse" not in json.dumps(found.trace)
+    assert found.trace is found.trace
+
+
+async def test_a_trace_that_cannot_be_masked_has_no_values(
+    jar: Jar, world: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F27: the run is what it was, its trace an error."""
+
+    def broken(*_args: Any) -> Any:
+        raise RuntimeError
+
+    monkeypatch.setattr("belljar.tracing.outbound.Outbound.trace", broken)
+    found = await jar.run("await mcp.lab.echo(word='plain')", {}, OPTIONS)
+    assert found.value == {"word": "plain"}
+    assert "plain" not in json.dumps(found.trace)
+    assert (found.trace["traceId"], found.trace["metadata"]["redactions"]) == (found.run_id, {"ERROR": 1})
 
 
 async def test_what_a_run_says_of_itself(jar: Jar, world: Lab) -> None:

@@ -181,7 +181,7 @@ def _standing(run: Run) -> list[ProbeResult]:
     """Whether each wall stands, by the word of a worker that has just put them up."""
     if run.error is not None:
         raise WallError(run.error.message)
-    named = run.trace["metadata"]["walls"]
+    named = run.trace["metadata"].get("walls", ())
     expected = walls() if sys.platform == "linux" else (_WASM,)
     return [
         ProbeResult(_UP, info.name, info.name in named, "up" if info.name in named else "missing or waived")

@@ -167,7 +167,10 @@ async def _in_a_jar(
             trust = UserTrust(_setup.trust_store(config), specs)
             world = PinningWorld(await stack.enter_async_context(_setup.upstreams(config, specs)), trust)
             options = _with_person(wanted, options, trust.remember)
-        jar = await stack.enter_async_context(open_jar(config, trust=trust, world=world))
+        looked_at = wanted.json or wanted.debug
+        jar = await stack.enter_async_context(
+            open_jar(config, servers=specs, trust=trust, world=world, traces=looked_at)
+        )
         jar.warm(options)
         return await _one(jar, capability, args, options, report)
 

@@ -4,10 +4,11 @@ The collector observes nothing while a run goes on; it reads the call records wh
 every call the host saw - also the denied, the pending and those whose end is unknown - exactly once and in order,
 whatever the code caught, and a run costs nothing for being traced until its answer is out.
 
-**No value leaves.** Until a sanitizer stands before the way out, each value is replaced by its type and size, and each
-text by its length: arguments, results, error messages, conditions, intent. What stays is what the host itself made
-(ids, times, counts, codes) and names, which are foreign text: bounded, with everything unusual escaped. A decision that
-does not read like one is dropped, because its fields would carry any text a guest likes.
+**The projection is raw and never leaves by itself.** Arguments, results, error messages, conditions and intent are in
+it as they were; only `Outbound.trace(trace.to_wire())` may be shown, logged or sent, and `masked` is who does both in
+one step. Names are foreign text: bounded, with everything unusual escaped. A decision that does not read like one is
+dropped. A value the ledger did not keep, or for which there is no room left, is a mark, and its size is written down
+under `metadata.truncated` as for any other cut.
 
 `TraceIds` makes the ids: UUIDv7 of RFC 9562, whose order is the order of creation.
 """
@@ -15,11 +16,10 @@ does not read like one is dropped, because its fields would carry any text a gue
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -27,16 +27,17 @@ from typing import Any
 from belljar import show
 from belljar._version import __version__
 from belljar.errors import Code
+from belljar.limits import MIB
+from belljar.rpc import jsontext
 from belljar.rpc.record import CallRecord
+from belljar.rpc.world import JsonValue
+from belljar.tracing._plain import TRUNCATED
 from belljar.tracing.types import MAX_DECISIONS, Decision, DecisionsState, TaskResult, Trace, TraceMetadata
 
-__all__ = ["RunFacts", "TraceIds", "collect"]
+__all__ = ["RunFacts", "TraceIds", "collect", "iso"]
 
-# Arguments up to this size were parsed for the ledger's hashes and are kept so: to count their keys costs nothing. An
-# answer is not parsed here, because that would take longer than all the rest.
-_MAX_COUNTED = 4096
-_FIRST = re.compile(r"[ \t\n\r]*(.)")
-_TYPES = {"{": "object", "[": "array", '"': "string", "t": "boolean", "f": "boolean", "n": "null"}
+# JSON text parsed for one trace. A trace holds 256 KiB in the end, and objects take up to twenty times their text.
+_MAX_PARSED = 4 * MIB
 _MAX_ID = 200
 
 
@@ -70,7 +71,9 @@ class RunFacts:
 
 
 def collect(facts: RunFacts, calls: Sequence[CallRecord]) -> Trace:
-    """The trace of a finished run. `.to_wire()` is the JSON object that travels."""
+    """The trace of a finished run, raw."""
+    values = _Values()
+    tasks = [_task(i, call, values) for i, call in enumerate(calls)]
     decisions = list(islice(_decisions(facts.decisions), MAX_DECISIONS))
     cut = len(decisions) < len(facts.decisions)
     return Trace(
@@ -80,18 +83,19 @@ def collect(facts: RunFacts, calls: Sequence[CallRecord]) -> Trace:
         capability_id=facts.capability_id,
         capability_hash=facts.capability_hash,
         success=facts.success,
-        error_message=_hidden(facts.error_message),
+        error_message=facts.error_message,
         error_code=None if facts.error_code is None else facts.error_code.value,
         duration_ms=_rounded(facts.duration_ms),
-        timestamp=_iso(facts.started_at_ns),
-        intent=_hidden(facts.intent),
-        task_results=[_task(call) for call in calls],
+        timestamp=iso(facts.started_at_ns),
+        intent=facts.intent,
+        task_results=tasks,
         decisions=decisions,
         metadata=TraceMetadata(
             backend=facts.backend,
             walls=list(facts.walls),
             sdk_version=__version__,
             ledger_head=facts.ledger_head,
+            truncated=values.dropped,
             mocked_share=_mocked_share(calls),
             decisions="truncated" if cut else facts.decisions_state,
             error_line=facts.error_line,
@@ -99,17 +103,17 @@ def collect(facts: RunFacts, calls: Sequence[CallRecord]) -> Trace:
     )
 
 
-def _task(call: CallRecord) -> TaskResult:
+def _task(place: int, call: CallRecord, values: _Values) -> TaskResult:
     return TaskResult(
         task_id=f"t{call.call_id}",
         tool=_tool(call.server, call.tool),
-        args=_args(call),
-        result=_result(call),
+        args=values.of(f"/taskResults/{place}/args", call.args_text, call.args_bytes),
+        result=_result(place, call, values),
         success=call.state == "applied",
         # A ledger that is closed has none executing; one that is not does not know.
         state="unknown" if call.state == "executing" else call.state,
         duration_ms=_rounded(call.duration_ms or 0.0),
-        timestamp=_iso(call.started_at_ns),
+        timestamp=iso(call.started_at_ns),
         layer_index=call.layer,
         call_site=call.line,
         iteration=call.iteration,
@@ -126,36 +130,33 @@ def _tool(server: str, tool: str) -> str:
     return f"{shown}:{show.name(tool)}"
 
 
-def _args(call: CallRecord) -> dict[str, Any]:
-    shape = _shape(call.args_text, call.args_bytes)
-    if call.args_text is None or call.args_bytes > _MAX_COUNTED:
-        return shape
-    return shape | {"keys": len(call.args)}
-
-
-def _result(call: CallRecord) -> dict[str, Any] | None:
+def _result(place: int, call: CallRecord, values: _Values) -> Any:
     if call.error_message is not None:
-        return {"type": "string", "chars": len(call.error_message)}
+        return {"code": call.error_code, "message": call.error_message}
     if call.value_text is None and not call.value_bytes:
         return None
-    return _shape(call.value_text, call.value_bytes)
+    return values.of(f"/taskResults/{place}/result", call.value_text, call.value_bytes)
 
 
-def _shape(text: str | None, size: int) -> dict[str, Any]:
-    """Type and size of a JSON value of which the ledger kept the text, or not even that; parses nothing."""
-    first = None if text is None else _FIRST.match(text)
-    return {"type": "unknown" if first is None else _TYPES.get(first[1], "number"), "bytes": size}
+@dataclass(slots=True)
+class _Values:
+    """Parses what the ledger kept as text, as long as there is room; notes what is not in the trace."""
+
+    dropped: dict[str, int] = field(default_factory=dict[str, int])
+    _room: int = _MAX_PARSED
+
+    def of(self, pointer: str, text: str | None, size: int) -> JsonValue:
+        if text is None or size > self._room:
+            self.dropped[pointer] = size
+            return TRUNCATED
+        self._room -= size
+        return jsontext.parse(text, max_bytes=_MAX_PARSED)
 
 
 def _decisions(reported: Iterable[tuple[str, str, str]]) -> Iterable[Decision]:
     for node, outcome, condition in reported:
         if Decision.known(node, outcome):
-            yield Decision(node_id=node, outcome=outcome, condition=_hidden(condition or None))
-
-
-def _hidden(text: str | None) -> str | None:
-    """In place of a text, its length; the field stays a string."""
-    return None if text is None else f"[{len(text)} chars]"
+            yield Decision(node_id=node, outcome=outcome, condition=condition or None)
 
 
 def _mocked_share(calls: Sequence[CallRecord]) -> float:
@@ -166,7 +167,8 @@ def _rounded(milliseconds: float) -> float:
     return round(max(milliseconds, 0.0), 3)
 
 
-def _iso(ns: int) -> str:
+def iso(ns: int) -> str:
+    """Nanoseconds since the epoch as a trace writes a time."""
     # Whole milliseconds, cut and not rounded: what was in one millisecond stays there.
     moment = datetime.fromtimestamp(ns // 1_000_000 / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,15 +1,15 @@
 """Without a server, a trace is one DEBUG line of JSON on logger `belljar.trace`, and no socket is ever opened.
 
 Whoever wants the traces of a machine that talks to nobody attaches a handler to that logger. When nobody listens,
-nothing is built and nothing is serialized. The line is ASCII: what a name might hold cannot touch a terminal.
+nothing is built and nothing is serialized. What is logged is the sanitized trace, as everything that leaves a run. The
+line is ASCII: what a name might hold cannot touch a terminal.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-
-from belljar.tracing.types import Trace
+from typing import Any
 
 __all__ = ["LOGGER", "emit", "wanted"]
 
@@ -22,7 +22,7 @@ def wanted() -> bool:
     return logging.getLogger(LOGGER).isEnabledFor(logging.DEBUG)
 
 
-def emit(trace: Trace) -> None:
-    """Log the trace, if anybody listens."""
+def emit(wire: dict[str, Any]) -> None:
+    """Log a trace's sanitized wire form, if anybody listens."""
     if wanted():
-        logging.getLogger(LOGGER).debug("%s", json.dumps(trace.to_wire(), separators=(",", ":")))
+        logging.getLogger(LOGGER).debug("%s", json.dumps(wire, separators=(",", ":")))

@@ -150,6 +150,27 @@ def test_endless_code_ends_in_time(belljar: Belljar) -> None:
     assert time.monotonic() - began < 2 * alone + 2
 
 
+# What the trace may hold
+
+
+def test_a_trace_is_masked_and_the_answer_is_not(belljar: Belljar, server: Callable[..., Any]) -> None:
+    """F27: what a server says back, its own secret included, is masked in the trace and nowhere else."""
+    env = {"PATH": os.environ["PATH"], "LAB_TOKEN": "${LAB_TOKEN}"}
+    servers = belljar.servers(s={**server("answers"), "env": env})
+    said = "AKIAZ7VRSQ5TJN2XMPLQ 4111 1111 1111 1111 ann.lee@corp.com 019a0000-0000-7000-8000-000000000001"
+    code = "print(args['said'])\n[(await mcp.s.json(text=args['said'])), (await mcp.s.env())['env']['LAB_TOKEN']]"
+    words = ["--servers", servers, "--allow", "*", "--arg", f"said={said}", "--intent", said, "--json"]
+    done = belljar("run", "-c", code, *words, env={"LAB_TOKEN": "blue horse 77"})
+    assert done.status == 0, done.err
+    assert done.json["value"] == [said, "blue horse 77"]
+    assert done.json["stdout"] == said + "\n"
+    masked = "[REDACTED] [CARD] [EMAIL] 019a0000-0000-7000-8000-000000000001"
+    trace = done.json["trace"]
+    assert (trace["intent"], trace["taskResults"][0]["args"]) == (masked, {"text": masked})
+    assert trace["taskResults"][0]["result"] == masked
+    assert not [word for word in ("AKIA", "4111", "corp.com", "horse") if word in json.dumps(trace)]
+
+
 # Servers
 
 

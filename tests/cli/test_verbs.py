@@ -1,4 +1,4 @@
-"""The other verbs: help, doctor, guest, tools, servers."""
+"""The other verbs: help, doctor, guest, tools, servers, traces."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ _RUN = (
         ("servers list", "--servers --config --debug --json"),
         ("servers trust", "NAME --servers --config --debug --json"),
         ("servers untrust", "NAME --servers --config --debug --json"),
+        ("traces sanitize", "--debug"),
     ],
 )
 def test_help_names_every_option_and_shows_examples(belljar: Belljar, verb: str, options: str) -> None:
@@ -47,7 +48,7 @@ def test_help_of_all_and_version(belljar: Belljar) -> None:
     for words, status in ([], 2), (["--help"], 0):
         done = belljar(*words)
         assert done.status == status
-        assert {"run", "doctor", "guest", "tools", "servers"} <= set(done.out.split())
+        assert {"run", "doctor", "guest", "tools", "servers", "traces"} <= set(done.out.split())
 
 
 def test_a_verb_that_is_none(belljar: Belljar) -> None:
@@ -70,6 +71,57 @@ def test_a_run_without_servers_imports_nothing_heavy(belljar: Belljar) -> None:
     imported = {line.split("|")[-1].strip() for line in done.stderr.decode().splitlines()}
     assert "belljar.jar" in imported
     assert not imported & {"typer", "rich", "mcp", "mcp_types", "pydantic", "jsonschema", "httpx2", "wasmtime"}
+
+
+def test_a_run_whose_trace_nobody_sees_loads_no_sanitizer(belljar: Belljar) -> None:
+    """Only --json and --debug show a trace; building what masks it costs more than such a run."""
+    import subprocess
+
+    for extra, loaded in ([], False), (["--json"], True):
+        command = belljar.command("run", "-c", "1", *extra)
+        command.insert(1, "-Ximporttime")
+        done = subprocess.run(command, cwd=belljar.folder, env=belljar.environment, capture_output=True, check=True)
+        imported = {line.split("|")[-1].strip() for line in done.stderr.decode().splitlines()}
+        assert "belljar.jar" in imported
+        assert ("re2._re2" in imported, "belljar.tracing.sanitizer" in imported) == (loaded, loaded)
+
+
+# Traces
+
+
+def sanitize(belljar: Belljar, text: bytes) -> tuple[int, str, str]:
+    import subprocess
+
+    command = belljar.command("traces", "sanitize")
+    done = subprocess.run(
+        command, cwd=belljar.folder, env=belljar.environment, input=text, capture_output=True, check=False, timeout=60
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def test_sanitize_masks_a_value_and_counts(belljar: Belljar) -> None:
+    """F27: any JSON value in, the masked one out; how much of which kind on stderr."""
+    value = {"key": ["AKIAZ7VRSQ5TJN2XMPLQ", 7, None], "to": "ann.lee@corp.com or bob.ray@corp.com", "ok": "\x1b[31m"}
+    status, out, err = sanitize(belljar, json.dumps(value).encode())
+    assert status == 0, err
+    assert json.loads(out) == {"key": ["[REDACTED]", 7, None], "to": "[EMAIL] or [EMAIL]", "ok": "\x1b[31m"}
+    assert out.count("\n") == 1
+    assert err == "belljar: masked 2 EMAIL, 1 SECRET\n"
+    assert sanitize(belljar, b"1") == (0, "1\n", "belljar: masked nothing\n")
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"1 2", b"NaN", b'"\xff"', b"[" * 100_000])
+def test_sanitize_takes_json_alone(belljar: Belljar, text: bytes) -> None:
+    """Bad input is misuse: exit 2, one line, nothing on stdout."""
+    status, out, err = sanitize(belljar, text)
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert err.startswith("belljar: VALIDATION_ERROR: ")
+
+
+def test_sanitize_says_what_is_not_there(belljar: Belljar) -> None:
+    """Its help tells that pass 2 is not part of it."""
+    assert "Pass 2" in belljar("traces", "sanitize", "--help").out
 
 
 # Doctor

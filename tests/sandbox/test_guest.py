@@ -426,10 +426,10 @@ async def test_a_test_that_awaits_a_call_is_a_decision(run: Any) -> None:
     assert decisions(found) == [("L1", "true")]
 
 
-async def test_a_condition_is_not_in_the_trace_but_its_length(run: Any) -> None:
-    """F20: the text of a condition is the capability's; until it is sanitized only its size leaves."""
-    found = await run("secret = 1\nif secret == 1:\n    pass")
-    assert found.trace["decisions"][0]["condition"] == f"[{len('secret == 1')} chars]"
+async def test_a_condition_is_in_the_trace_without_its_secrets(run: Any) -> None:
+    """F20: the text of a condition is the capability's, and masked as every other."""
+    found = await run("n = 1\nif n == 1 and 'AKIAZ7VRSQ5TJN2XMPLQ' != 'x':\n    pass")
+    assert found.trace["decisions"][0]["condition"] == "n == 1 and '[REDACTED]' != 'x'"
 
 
 async def test_hot_loops_are_cut(run: Any) -> None:

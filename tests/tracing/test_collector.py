@@ -1,4 +1,4 @@
-"""The projection of a ledger: every call, host's facts, and no value of anybody's."""
+"""The projection of a ledger: every call, host's facts, and the values as they were; and that it leaves masked."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ from hypothesis import strategies as st
 
 from belljar._version import __version__
 from belljar.errors import Code
+from belljar.limits import MIB
 from belljar.rpc.ledger import CallRecord, Ledger
 from belljar.rpc.messages import Call
 from belljar.rpc.world import ToolInfo
 from belljar.tracing import RunFacts, TraceIds, collect
+from belljar.tracing._plain import TRUNCATED
+from belljar.tracing.masked import MaskedTraces
 from belljar.tracing.types import MAX_DECISIONS, decode
 
 READ = ToolInfo("git", "git_log", annotations={"readOnlyHint": True}, digest="d1")
 WRITE = ToolInfo("git", "git_commit", digest="d2")
 TRACE_ID = "019a0000-0000-7000-8000-000000000001"
 START_NS = 1_700_000_000_123_456_789
-SECRET = "sk-proj-abcdef0123456789"
+SECRET = "AKIAZ7VRSQ5TJN2XMPLQ"
+MASKED = MaskedTraces()
 
 
 class Clock:
@@ -100,7 +104,7 @@ def test_golden_trace() -> None:
         return {
             "taskId": f"t{number}",
             "tool": "git:git_log",
-            "args": {"type": "object", "bytes": 2, "keys": 0},
+            "args": {},
             "success": True,
             "state": "applied",
             "durationMs": 250.0,
@@ -112,8 +116,7 @@ def test_golden_trace() -> None:
             "isCapabilityCall": False,
         } | changes
 
-    path = {"type": "object", "bytes": 18, "keys": 1}
-    one = {"type": "array", "bytes": 5}
+    path, one = {"repo_path": "."}, ["a"]
     assert trace.to_wire() == {
         "traceId": TRACE_ID,
         "parentTraceId": "019a0000-0000-7000-8000-000000000000",
@@ -121,18 +124,18 @@ def test_golden_trace() -> None:
         "capabilityId": "local.default.git.release_notes.a7f3",
         "capabilityHash": "a" * 64,
         "success": False,
-        "errorMessage": "[29 chars]",
+        "errorMessage": "ToolError: no such repository",
         "errorCode": "CAPABILITY_ERROR",
         "durationMs": 12.346,
         "timestamp": "2023-11-14T22:13:20.123Z",
-        "intent": "[12 chars]",
+        "intent": "What changed",
         "taskResults": [
             task(1, args=path, result=one, layerIndex=0, timestamp="2023-11-14T22:13:20.873Z"),
             task(2, args=path, result=one, layerIndex=1, iteration=2, timestamp="2023-11-14T22:13:21.373Z"),
             task(
                 3,
                 tool="git:git_commit",
-                result={"type": "string", "chars": 18},
+                result={"code": "RPC_ERROR", "message": "no such repository"},
                 success=False,
                 state="failed",
                 durationMs=750.0,
@@ -141,10 +144,10 @@ def test_golden_trace() -> None:
                 errorCode="RPC_ERROR",
                 timestamp="2023-11-14T22:13:22.123Z",
             ),
-            task(4, result={"type": "object", "bytes": 8}, callSite=6, timestamp="2023-11-14T22:13:22.373Z"),
+            task(4, result={"x": 1}, callSite=6, timestamp="2023-11-14T22:13:22.373Z"),
         ],
         "decisions": [
-            {"nodeId": "L4", "outcome": "true", "condition": "[9 chars]"},
+            {"nodeId": "L4", "outcome": "true", "condition": "count > 1"},
             {"nodeId": "L9", "outcome": "case:2"},
         ],
         "metadata": {
@@ -192,13 +195,52 @@ def test_every_call_appears_with_its_state() -> None:
     assert [task.result is None for task in trace.task_results] == [False, False, False, True, True, False]
 
 
-def test_no_value_is_in_a_trace() -> None:
+def test_a_secret_is_in_the_projection_and_not_in_what_leaves() -> None:
     """F27: a secret in every place a guest, caller or upstream can write is nowhere in the trace."""
-    trace = collect(
-        facts(error_message=SECRET, intent=SECRET, decisions=[("L1", "true", SECRET), (SECRET, SECRET, SECRET)]),
-        every_state(SECRET).calls,
-    )
-    assert SECRET not in json.dumps(trace.to_wire())
+    told = facts(error_message=SECRET, intent=SECRET, decisions=[("L1", "true", SECRET), (SECRET, SECRET, SECRET)])
+    calls = every_state(SECRET).calls
+    raw = collect(told, calls)
+    assert (raw.error_message, raw.intent, raw.decisions[0].condition) == (SECRET, SECRET, SECRET)
+    assert raw.task_results[0].result == {"answer": SECRET}
+    assert raw.task_results[1].result == {"code": "RPC_ERROR", "message": SECRET}
+    trace = MaskedTraces()(told, calls)
+    assert SECRET not in json.dumps(trace)
+    assert trace["metadata"]["redactions"]["SECRET"] > 10
+    assert [task["state"] for task in trace["taskResults"]] == [task.state for task in raw.task_results]
+
+
+def broken(*_args: Any, **_kwargs: Any) -> Any:
+    raise RuntimeError(f"a bug that quotes what it was given: {SECRET}")
+
+
+@pytest.mark.parametrize(
+    "place", ["sanitizer.Sanitizer.__init__", "sanitizer.Sanitizer._trace", "outbound.Outbound.trace", "masked.collect"]
+)
+def test_what_cannot_be_masked_does_not_leave(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """F27: whatever breaks on the way, the trace that is left has an ERROR, and no value at all."""
+    monkeypatch.setattr(f"belljar.tracing.{place}", broken)
+    traces = MaskedTraces()
+    traces.prepare()
+    trace = traces(facts(error_message="plain words", intent="plain words"), every_state("plain words").calls)
+    assert "plain words" not in json.dumps(trace)
+    assert SECRET not in json.dumps(trace)
+    assert (trace["traceId"], trace["success"]) == (TRACE_ID, True)
+    assert trace["metadata"]["redactions"] == {"ERROR": 1}
+    assert trace["taskResults"] == []
+
+
+def test_threads_build_one_way_out() -> None:
+    """However many threads ask first."""
+    traces = MaskedTraces(["swordfish-9"])
+    found: list[object] = []
+    threads = [threading.Thread(target=lambda: found.append(traces.built())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len(set(map(id, found))) == 1
+    assert traces(facts(intent="say swordfish-9"), [])["intent"] == "say [REDACTED]"
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=20), st.sampled_from([1, 300]))
@@ -245,6 +287,8 @@ def test_every_trace_is_one_a_server_takes(states: list[str], decisions: list[tu
     trace = collect(facts(decisions=decisions, started_at_ns=ns % 10**18, ledger_head=ledger.head), ledger.calls)
     assert decode(json.loads(json.dumps(trace.to_wire(), allow_nan=False))) == trace
     assert [task.state for task in trace.task_results] == states
+    masked = MASKED(facts(decisions=decisions, started_at_ns=ns % 10**18, ledger_head=ledger.head), ledger.calls)
+    assert decode(json.loads(json.dumps(masked, allow_nan=False))).trace_id == TRACE_ID
 
 
 def test_decisions_are_bounded_and_read_like_decisions() -> None:
@@ -266,34 +310,34 @@ def test_the_mocked_share_is_counted_by_the_host() -> None:
     assert collect(facts(), []).metadata.mocked_share == 0.0
 
 
-def test_values_that_were_not_kept_have_a_size_alone() -> None:
-    """A ledger that ran out of room still gives a truthful trace, and a large value is not parsed for it."""
+def test_values_that_were_not_kept_are_marks() -> None:
+    """A ledger that ran out of room still gives a truthful trace, masked or not: a mark for each, and its size."""
     ledger = Ledger("run-1", keep_bytes=100)
     record = ledger.admit(Call(1, "git", "git_log", '{"a": "' + "x" * 200 + '"}', 1), {"a": "x" * 200})
     ledger.started(record, READ, "allow *")
     ledger.ended(record, "x" * 500, source="real")
-    task = collect(facts(), ledger.calls).task_results[0]
-    assert (task.args, task.result) == ({"type": "unknown", "bytes": 209}, {"type": "unknown", "bytes": 500})
+    trace = collect(facts(), ledger.calls)
+    assert (trace.task_results[0].args, trace.task_results[0].result) == (TRUNCATED, TRUNCATED)
+    assert trace.metadata.truncated == {"/taskResults/0/args": 209, "/taskResults/0/result": 500}
+    assert MaskedTraces()(facts(), ledger.calls)["metadata"]["truncated"] == trace.metadata.truncated
 
 
-@pytest.mark.parametrize(
-    ("value", "kind"),
-    [
-        ({}, "object"),
-        ([], "array"),
-        ("a", "string"),
-        (True, "boolean"),
-        (None, "null"),
-        (-1.5, "number"),
-        (0, "number"),
-    ],
-)
-def test_the_type_of_a_result(value: Any, kind: str) -> None:
-    """Read off the first character of its text."""
+def test_only_so_much_is_parsed() -> None:
+    """Beyond 4 MiB of values the rest are marks; a run's trace does not take the memory of all its answers."""
+    ledger = opened()
+    for _ in range(5):
+        apply(ledger, "x" * MIB)
+    trace = collect(facts(), ledger.calls)
+    assert [task.result == TRUNCATED for task in trace.task_results] == [False] * 3 + [True] * 2
+    assert trace.metadata.truncated == {f"/taskResults/{n}/result": MIB + 2 for n in (3, 4)}
+
+
+@pytest.mark.parametrize("value", [{}, [], "a", True, None, -1.5, 0, 2**70])
+def test_a_result_is_what_it_was(value: Any) -> None:
+    """None is a result, too."""
     ledger = opened()
     apply(ledger, value)
-    result = collect(facts(), ledger.calls).task_results[0].result
-    assert result == {"type": kind, "bytes": len(json.dumps(value))}
+    assert collect(facts(), ledger.calls).task_results[0].result == value
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.binary(min_size=10, max_size=10))
@@ -329,7 +373,9 @@ def test_trace_ids_are_unique_between_threads() -> None:
 
 
 def test_collecting_needs_no_validation_library() -> None:
-    """The client's half of the types works without pydantic, which takes longer to import than a run."""
-    script = "import sys, belljar.tracing, belljar.tracing.standalone; print('pydantic' in sys.modules)"
+    """The client's half of the types works without pydantic, which takes longer to import than a run; so does re2."""
+    script = (
+        "import sys, belljar.tracing.masked, belljar.tracing.standalone; print({'pydantic', 're2'} & {*sys.modules})"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "False\n"
+    assert done.stdout == "set()\n"

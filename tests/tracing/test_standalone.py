@@ -27,7 +27,7 @@ TRACE = Trace(
 def test_a_trace_is_one_debug_line(caplog: pytest.LogCaptureFixture) -> None:
     """F34: on logger belljar.trace, as one line of ASCII that reads back as the trace."""
     with caplog.at_level(logging.DEBUG, logger="belljar.trace"):
-        standalone.emit(TRACE)
+        standalone.emit(TRACE.to_wire())
     (record,) = caplog.records
     line = record.getMessage()
     assert (record.name, record.levelno) == ("belljar.trace", logging.DEBUG)
@@ -36,21 +36,17 @@ def test_a_trace_is_one_debug_line(caplog: pytest.LogCaptureFixture) -> None:
     assert decode(json.loads(line)) == TRACE
 
 
-def test_without_a_listener_nothing_is_serialized(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """F34: at INFO the trace is not even turned into JSON."""
-    turned: list[Trace] = []
-    monkeypatch.setattr(Trace, "to_wire", lambda trace: turned.append(trace) or {})
+def test_without_a_listener_nothing_is_serialized(caplog: pytest.LogCaptureFixture) -> None:
+    """F34: at INFO the trace is not even turned into JSON; one that cannot be would raise."""
+    wire: dict[str, object] = {"traceId": object()}
     with caplog.at_level(logging.INFO, logger="belljar.trace"):
         assert not standalone.wanted()
-        standalone.emit(TRACE)
-    assert turned == []
+        standalone.emit(wire)
     assert caplog.records == []
     with caplog.at_level(logging.DEBUG, logger="belljar.trace"):
         assert standalone.wanted()
-        standalone.emit(TRACE)
-    assert turned == [TRACE]
+        with pytest.raises(TypeError):
+            standalone.emit(wire)
 
 
 EMIT = """
@@ -58,11 +54,12 @@ import sys
 opened = []
 sys.addaudithook(lambda event, args: opened.append(event) if event.startswith("socket.") else None)
 import logging
-from belljar.tracing import RunFacts, TraceIds, collect, standalone
+from belljar.tracing import RunFacts, TraceIds, standalone
+from belljar.tracing.masked import MaskedTraces
 logging.basicConfig(level=logging.DEBUG, stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")
 facts = RunFacts(trace_id=TraceIds()(), capability_id="a.b.c.d.0000", capability_hash="", success=True,
                  duration_ms=1.0, started_at_ns=10**18)
-standalone.emit(collect(facts, []))
+standalone.emit(MaskedTraces()(facts, []))
 print(opened)
 {extra}
 """

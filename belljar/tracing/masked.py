@@ -1,0 +1,77 @@
+"""From a finished run to the trace that may be seen: collected and masked in one step, nobody holds the raw one.
+
+What masks has to be built once (a quarter of a second with its imports, most of it Python's), and no run waits for
+that: a jar whose traces are looked at has it `built` in a thread while its first box starts, any other builds it when
+the first trace is asked for. The trace of a run is made when somebody wants it, in the thread of whoever does.
+
+It fails closed. If building, collecting or masking raises, what is left of a trace is what the host made: its id, its
+outcome, its time, and an ERROR among the redactions. A build that failed is tried again with the next trace.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from belljar.rpc.record import CallRecord
+from belljar.tracing.collector import RunFacts, collect, iso
+
+if TYPE_CHECKING:
+    from belljar.tracing.outbound import Outbound
+
+__all__ = ["MaskedTraces"]
+
+
+class MaskedTraces:
+    """Makes traces that may leave. One per jar; safe to share between threads.
+
+    `known` are the secrets that this process loaded: of its servers, and its own key.
+    """
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        self._known = frozenset(known)
+        self._lock = threading.Lock()
+        self._outbound: Outbound | None = None
+
+    def built(self) -> Outbound:
+        """The way out; built if it is not there yet, once, however many threads ask."""
+        with self._lock:
+            if self._outbound is None:
+                self._outbound = _outbound(self._known)
+            return self._outbound
+
+    def prepare(self) -> None:
+        """Build it ahead of time. What goes wrong is said by the traces that are asked for then."""
+        try:
+            self.built()
+        except Exception:  # noqa: BLE001 - nobody has asked for anything yet
+            return
+
+    def __call__(self, facts: RunFacts, calls: Sequence[CallRecord]) -> dict[str, Any]:
+        """The wire form of a run's trace, masked. Never raises, and never gives a raw value."""
+        try:
+            return self.built().trace(collect(facts, calls).to_wire())
+        except Exception:  # noqa: BLE001 - fail closed: without the values, but with the fact that there was a run
+            return _without_values(facts)
+
+
+def _outbound(known: Iterable[str]) -> Outbound:
+    from belljar.tracing.outbound import Outbound
+    from belljar.tracing.sanitizer import Sanitizer
+
+    return Outbound(Sanitizer(known=known))
+
+
+def _without_values(facts: RunFacts) -> dict[str, Any]:
+    return {
+        "traceId": facts.trace_id,
+        "capabilityId": "[REDACTED]",
+        "capabilityHash": facts.capability_hash,
+        "success": facts.success,
+        "durationMs": round(max(facts.duration_ms, 0.0), 3),
+        "timestamp": iso(facts.started_at_ns),
+        "taskResults": [],
+        "decisions": [],
+        "metadata": {"redactions": {"ERROR": 1}, "truncated": {"": 0}, "walls": list(facts.walls)},
+    }
