@@ -10,6 +10,7 @@ sees to that for what a verb does, and what goes wrong before is the option pars
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -18,12 +19,24 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the program and exit."""
+    _hold_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         status = _call(words)
     except KeyboardInterrupt:
         status = 130
     sys.exit(status)
+
+
+def _hold_streams() -> None:
+    """Give a stream that was closed by whoever started us to nobody.
+
+    Otherwise the next socket gets its number, and what is meant for stderr is printed on stdout.
+    """
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), fd)
+            setattr(sys, name, open(fd, "r" if fd == 0 else "w", closefd=False))  # noqa: SIM115 - for good
 
 
 def _call(words: list[str]) -> int:

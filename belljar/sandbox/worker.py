@@ -32,6 +32,8 @@ __all__ = ["Reporter", "Worker"]
 _CHUNK = 256 << 10
 # Room for the frame's other fields.
 _MAX_VALUE = MAX_FRAME_BYTES - (256 << 10)
+# Twice what one call may hold: calls cross together, and what they hold stands escaped in their list.
+_MAX_STEP = 2 * MAX_FRAME_BYTES
 _LOG_CHARS = 1 << 20
 _REHEARSE = ("", "{}", "0", False)
 # The first box rehearses before the fork and after it; its second question is where the zygote stays. Boxes of a worker
@@ -226,8 +228,11 @@ def _rehearse_border() -> None:
 
 def _calls(reporter: Reporter, text: str) -> list[FromWorker]:
     try:
-        return [Call(call, server, tool, args, line) for call, server, tool, args, line in json.loads(text)]
-    except (ValueError, TypeError, RecursionError):
+        calls: list[Any] = json.loads(text) if len(text) <= _MAX_STEP else []
+        if text[:1] != "[" or not calls:
+            raise ValueError("no list of calls")
+        return [Call(call, server, tool, args, line) for call, server, tool, args, line in calls]
+    except (ValueError, TypeError, RecursionError, MemoryError):
         _refuse(reporter, "the guest's calls are malformed")
 
 
@@ -271,7 +276,7 @@ def _fault(
 
 
 def _trap(exc: BaseException) -> Fault:
-    if isinstance(exc, ProtocolError):
+    if isinstance(exc, (ProtocolError, MemoryError)):  # a text too large for this process, whose memory is bounded too
         return Fault("PROTOCOL_ERROR", "the guest sent what no frame may hold")
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
     if type(exc).__name__ == "ExitTrap":

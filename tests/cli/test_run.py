@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -277,3 +278,13 @@ def test_misuse_of_options(belljar: Belljar, words: list[str]) -> None:
     assert done.status == 2
     assert len(done.err.splitlines()) == 1
     assert "belljar run --help" in done.err
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "2>&-"])
+def test_a_closed_stream_is_nobody(belljar: Belljar, closed: str) -> None:
+    """With stdin or stderr closed by whoever started it, stdout still carries one object and nothing else."""
+    command = belljar.command("run", "-c", "1/0", "--json")
+    words = ["sh", "-c", f'exec "$@" {closed}', "sh", *command]
+    done = subprocess.run(words, stdout=subprocess.PIPE, cwd=belljar.folder, env=belljar.environment, check=False)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "CAPABILITY_ERROR"

@@ -525,3 +525,20 @@ async def test_a_replay_that_differs_stops(run: Any, jar: Any, tmp_path: Any) ->
     assert '{"x":5}' in again.error.message
     assert '{"x":1}' in again.error.message
     assert again.error.line == 1
+
+
+@pytest.mark.parametrize("code", ["(" * 150 + ")" * 150, "-" * 200_000 + "1"])
+async def test_code_nested_too_deeply_is_a_syntax_error(run: Any, code: str) -> None:
+    """Not a lack of memory, which is how CPython's parser puts it."""
+    ended = await run(code)
+    assert ended.error is not None
+    assert ended.error.code == Code.SYNTAX_ERROR
+    assert "nested" in ended.error.message
+
+
+@pytest.mark.parametrize("calls", ['"{}"', '" " * (40 << 20) + "[]"', '"x" * (100 << 20)'])
+async def test_calls_of_another_shape_are_a_violation(run: Any, calls: str) -> None:
+    """What the guest hands over is checked by the worker, also its size."""
+    ended = await run(f"import wit_world\nwit_world.step({calls}, 0)")
+    assert ended.error is not None
+    assert ended.error.code == Code.PROTOCOL_ERROR

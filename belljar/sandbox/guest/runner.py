@@ -79,7 +79,7 @@ class _Run:
         sys.stderr = sys.__stderr__ = Output(host, "stderr")
 
     def result(self) -> Any:
-        tree = compile(self._job.code, CAPABILITY_FILE, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        tree = _parsed(self._job.code)
         is_module = _defines_main(tree)
         if not is_module:
             _keep_last_expression(tree)
@@ -136,6 +136,14 @@ def _set_policy(wire: Wire) -> None:
 
 async def _await(value: Any) -> Any:
     return await value
+
+
+def _parsed(source: str) -> ast.Module:
+    try:
+        return compile(source, CAPABILITY_FILE, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    except (MemoryError, RecursionError):
+        # How the parser says that its own stack is full; the code's size is bounded, so memory is not short.
+        raise SyntaxError("nested too deeply for the parser", (CAPABILITY_FILE, None, None, None)) from None
 
 
 def _defines_main(tree: ast.Module) -> bool:
