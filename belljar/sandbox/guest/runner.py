@@ -32,6 +32,9 @@ _RESULT = "__belljar_result__"
 _encode_result = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
+# Given back when memory is out: to report that takes some.
+_reserve = [bytearray(1 << 20)]
+
 
 class Outcome(NamedTuple):
     """What crosses the border at the end: `text` is the result or the fault, `observed` the decisions, all JSON."""
@@ -47,6 +50,9 @@ def execute(host: Host, job: Job) -> Outcome:
     run = _Run(host, job)
     try:
         text, ok = _to_json(run.result()), True
+    except MemoryError as exc:
+        _reserve.clear()
+        text, ok = _fault(exc, job.code), False
     except BaseException as exc:
         text, ok = _fault(exc, job.code), False
     return Outcome(ok, text, run.close())
