@@ -22,6 +22,10 @@ _NODE_SERVERS = {
     "server-everything": "@modelcontextprotocol/server-everything/dist/index.js",
     "server-filesystem": "@modelcontextprotocol/server-filesystem/dist/index.js",
 }
+# Whose process it is, in the environment of all that a session starts.
+_MARK = "BELLJAR_TEST_SESSION"
+_BEGAN = psutil.Process().create_time()
+os.environ[_MARK] = f"{os.getpid()}-{_BEGAN}"
 # A child that was told to end has ended by then on any machine; measured: well under a second.
 _GRACE_S = 10.0
 
@@ -92,9 +96,22 @@ def _running() -> list[psutil.Process]:
     ours = (str(_BIN), str(Path(__file__).parent))
     for process in psutil.process_iter(["ppid", "cmdline", "status"]):
         adopted = process.info["ppid"] == 1 and process.info["status"] != psutil.STATUS_ZOMBIE
-        if adopted and any(word.startswith(ours) for word in process.info["cmdline"] or []):
+        if (
+            adopted
+            and any(word.startswith(ours) for word in process.info["cmdline"] or [])
+            and _of_this_session(process)
+        ):
             found[process.pid] = process
     return list(found.values())
+
+
+def _of_this_session(process: psutil.Process) -> bool:
+    """Others may test beside us on this machine. What we start without an environment has no mark, but is younger."""
+    try:
+        marked = process.environ().get(_MARK)
+        return marked == os.environ[_MARK] if marked else process.create_time() >= _BEGAN
+    except psutil.Error:
+        return False
 
 
 def _describe(process: psutil.Process) -> str:

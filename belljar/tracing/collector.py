@@ -29,9 +29,10 @@ from belljar._version import __version__
 from belljar.errors import Code
 from belljar.limits import MIB
 from belljar.rpc import jsontext
+from belljar.rpc.policy import RESERVED_SERVERS
 from belljar.rpc.record import CallRecord
 from belljar.rpc.world import JsonValue
-from belljar.tracing._plain import TRUNCATED
+from belljar.tracing.masking.plain import TRUNCATED
 from belljar.tracing.types import MAX_DECISIONS, Decision, DecisionsState, TaskResult, Trace, TraceMetadata
 
 __all__ = ["RunFacts", "TraceIds", "collect", "iso"]
@@ -68,6 +69,9 @@ class RunFacts:
     """(node id, outcome, condition) each; guest-reported."""
     decisions_state: DecisionsState = "guest-reported"
     """`unavailable` if the backend cannot observe branches, `off` if nobody asked for them."""
+    otel_trace_id: str | None = None
+    otel_span_id: str | None = None
+    """The run's span, in hex, if there is one."""
 
 
 def collect(facts: RunFacts, calls: Sequence[CallRecord]) -> Trace:
@@ -99,6 +103,8 @@ def collect(facts: RunFacts, calls: Sequence[CallRecord]) -> Trace:
             mocked_share=_mocked_share(calls),
             decisions="truncated" if cut else facts.decisions_state,
             error_line=facts.error_line,
+            otel_trace_id=facts.otel_trace_id,
+            otel_span_id=facts.otel_span_id,
         ),
     )
 
@@ -120,6 +126,7 @@ def _task(place: int, call: CallRecord, values: _Values) -> TaskResult:
         source=call.source,
         source_detail=None if call.source_detail is None else show.name(call.source_detail, max_chars=_MAX_ID),
         is_write=call.is_write,
+        is_capability_call=call.server in RESERVED_SERVERS,
         error_code=call.error_code,
     )
 

@@ -26,11 +26,13 @@ __all__ = ["MaskedTraces"]
 class MaskedTraces:
     """Makes traces that may leave. One per jar; safe to share between threads.
 
-    `known` are the secrets that this process loaded: of its servers, and its own key.
+    `known` are the secrets that this process loaded: of its servers, and its own key. With a `pseudonym_key`, equal
+    personal values get equal placeholders.
     """
 
-    def __init__(self, known: Iterable[str] = ()) -> None:
+    def __init__(self, known: Iterable[str] = (), pseudonym_key: bytes | None = None) -> None:
         self._known = frozenset(known)
+        self._pseudonym_key = pseudonym_key
         self._lock = threading.Lock()
         self._outbound: Outbound | None = None
 
@@ -38,7 +40,7 @@ class MaskedTraces:
         """The way out; built if it is not there yet, once, however many threads ask."""
         with self._lock:
             if self._outbound is None:
-                self._outbound = _outbound(self._known)
+                self._outbound = _outbound(self._known, self._pseudonym_key)
             return self._outbound
 
     def prepare(self) -> None:
@@ -56,11 +58,11 @@ class MaskedTraces:
             return _without_values(facts)
 
 
-def _outbound(known: Iterable[str]) -> Outbound:
+def _outbound(known: Iterable[str], pseudonym_key: bytes | None) -> Outbound:
     from belljar.tracing.outbound import Outbound
     from belljar.tracing.sanitizer import Sanitizer
 
-    return Outbound(Sanitizer(known=known))
+    return Outbound(Sanitizer(known=known, pseudonym_key=pseudonym_key))
 
 
 def _without_values(facts: RunFacts) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 It runs in the process of the run, synchronously, and fails closed: a value that could not be looked at becomes
 `[REDACTED]` and is counted as ERROR, never passed on. The order, cheapest first:
 
-1. One scan of the serialized value for everything that could be a find (`_rules.Scan`). Most values end here.
-2. Otherwise each leaf is looked at: by the name it stands under (`_keys`), then as a text (`_masking`): known values,
-   formats with their checks, and what its surroundings give away (`_pairs`), also below escapes (`_views`) and inside
-   JSON texts. Dictionary keys are texts, too. In header lists names stand beside their values, not over them.
-3. Only then is a long text cut, so that no cut leaves half a secret, and a whole trace brought under its cap (`_cap`).
+1. One scan of the serialized value for everything that could be a find (`ruleset`). Most values end here.
+2. Otherwise each leaf is looked at: by the name it stands under (`keys`), then as a text (`masker`): known values,
+   formats with their checks, and what its surroundings give away (`pairs`), also below escapes (`views`) and in JSON
+   texts. Dictionary keys are texts, too. In header lists names stand beside their values, not over them.
+3. Only then is a long text cut, so that no cut leaves half a secret, and a whole trace brought under its cap (`cap`).
+
+The modules named here are those of `tracing.masking`.
 
 Secrets become `[REDACTED]`, people `[EMAIL] [PHONE] [SSN] [CARD] [IBAN] [IP]`, with a key also `[EMAIL:3f9a0c21be77]`:
 12 hex digits of an HMAC, so that equal values stay equal and nobody without the key can guess them back. The result has
@@ -17,31 +19,38 @@ the value's shape, and sanitizing it again changes nothing.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from belljar.tracing import _cap, _checks
-from belljar.tracing._keys import HEADERS, verdict
-from belljar.tracing._masking import PLACEHOLDER, REDACTED, Masker
-from belljar.tracing._plain import plain
-from belljar.tracing._rules import SECRET
+from belljar.tracing.masking import cap, checks
+from belljar.tracing.masking.keys import HEADERS, verdict
+from belljar.tracing.masking.masker import PLACEHOLDER, REDACTED, Masker
+from belljar.tracing.masking.plain import plain
+from belljar.tracing.masking.ruleset import SECRET, digest
 
-__all__ = ["SanitizedValue", "Sanitizer"]
+__all__ = ["VERSION", "SanitizedValue", "Sanitizer", "empty_trace"]
+
+VERSION = f"2.{digest()}"
+"""Of both passes: a number for their code, and a digest of the rules. Two texts of one version were masked alike."""
 
 _MAX_KNOWN_KEYS = 4096
 # How far past the cut a text is still looked at: longer than any token that has a fixed end.
 _MARGIN = 6 * 1024
 # A value this long is looked at leaf by leaf at once: each leaf is cut first.
 _MAX_SCANNED = 4 << 20
+# Fewer are looked at together: dividing costs a little, too.
+_MIN_TASKS = 3
 _MAX_JSON_TEXT = 64 * 1024
 _JSON_LEVELS = 3
 _NAMES = ("name", "key", "header", "field", "headerName", "header_name", "Name", "Key")
 _VALUES = ("value", "values", "val", "Value", "content")
 _SCHEMA_TYPES = frozenset(("string", "integer", "number", "boolean", "object", "array", "null"))
 _DIGITS = {"PHONE": (7, 15), "SSN": (9, 9), "CARD": (12, 19)}
+_KIND = re.compile(r"[A-Z_]{1,32}")
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -68,7 +77,7 @@ class Sanitizer:
     def __init__(self, *, known: Iterable[str] = (), pseudonym_key: bytes | None = None) -> None:
         known = tuple(known)
         self._masker = Masker(known, pseudonym_key)
-        self._window = _cap.MAX_TEXT_BYTES + max(_MARGIN, 4 * max(map(len, known), default=0))
+        self._window = cap.MAX_TEXT_BYTES + max(_MARGIN, 4 * max(map(len, known), default=0))
         self._keys = dict[str, tuple[str, Counter[str]]]()
 
     def value(self, value: Any, pointer: str = "") -> SanitizedValue:
@@ -87,26 +96,53 @@ class Sanitizer:
         try:
             return self._trace(wire)
         except Exception:  # noqa: BLE001 - as in value()
-            return _empty_trace(wire)
+            return empty_trace(wire)
 
     def _trace(self, wire: dict[str, Any]) -> dict[str, Any]:
         metadata = cast("dict[str, Any]", wire.get("metadata") or {})
-        notes = {name: cast("dict[str, int]", metadata.get(name) or {}) for name in ("redactions", "truncated")}
-        bare = {**wire, "metadata": {k: v for k, v in metadata.items() if k not in notes}}
-        done = self.value(bare)
-        cleaned = done.value
-        if not isinstance(cleaned, dict):
-            return _empty_trace(wire)
-        noted = any(notes.values())
-        if noted:
-            notes = cast("dict[str, dict[str, int]]", self.value(notes).value)
-        redactions = Counter[str](notes["redactions"])
+        redactions = _counts(metadata.get("redactions"))
+        truncated = cast("dict[str, int]", metadata.get("truncated") or {})
+        bare = {**wire, "metadata": {k: v for k, v in metadata.items() if k not in ("redactions", "truncated")}}
+        done = self._by_tasks(bare)
+        if done is None:
+            return empty_trace(wire)
+        noted = bool(redactions or truncated)
+        if truncated:  # pointers hold the names of fields, which are foreign
+            truncated = cast("dict[str, int]", self.value(truncated).value)
         redactions.update(done.redactions)
-        trace = dict(cast("dict[str, Any]", cleaned))
-        told = {"redactions": dict(redactions), "truncated": notes["truncated"] | done.truncated}
-        trace["metadata"] = trace["metadata"] | told
-        small = done.bytes_bound <= _cap.MAX_TRACE_BYTES // 2 and not noted
-        return trace if small else _cap.fit(trace)
+        trace = dict(cast("dict[str, Any]", done.value))
+        trace["metadata"] = trace["metadata"] | {
+            "redactions": dict(redactions),
+            "truncated": truncated | done.truncated,
+        }
+        small = done.bytes_bound <= cap.MAX_TRACE_BYTES // 2 and not noted
+        return trace if small else cap.fit(trace)
+
+    def _by_tasks(self, bare: dict[str, Any]) -> SanitizedValue | None:
+        """A trace, looked at task by task if something is in it: of ten calls, mostly one. None if looking failed."""
+        found: object = bare.get("taskResults")
+        tasks = cast("list[Any]", found) if isinstance(found, list) else []
+        if len(tasks) < _MIN_TASKS:
+            done = self.value(bare)
+            return done if isinstance(done.value, dict) else None
+        try:
+            text = _ENCODE(bare)
+            size = len(text.encode())  # a lone surrogate has none
+            if size <= _MAX_SCANNED and self._clean(bare, text):
+                return SanitizedValue(bare, bytes_bound=4 * size)
+        except (TypeError, ValueError, RecursionError):
+            pass  # the one part that cannot be encoded is made plain by itself
+        rest = self.value({**bare, "taskResults": []})
+        parts = [self.value(task, f"/taskResults/{i}") for i, task in enumerate(tasks)]
+        if not all(isinstance(part.value, dict) for part in (rest, *parts)):
+            return None
+        counts, truncated = Counter[str](rest.redactions), dict(rest.truncated)
+        for part in parts:
+            counts.update(part.redactions)
+            truncated |= part.truncated
+        value = {**rest.value, "taskResults": [part.value for part in parts]}
+        bound = sum(part.bytes_bound for part in (rest, *parts))
+        return SanitizedValue(value, dict(counts), truncated, bound)
 
     def _value(self, value: Any, pointer: str) -> SanitizedValue:
         try:
@@ -115,13 +151,18 @@ class Sanitizer:
         except (TypeError, ValueError, RecursionError):
             value, serialized, whole = plain(value), "", False
         small = len(serialized) <= _MAX_SCANNED
-        long = len(serialized) > _cap.MAX_TEXT_BYTES // 4 and _has_long(value)
-        if whole and small and not long and not self._masker.suspects(serialized):
+        if whole and small and self._clean(value, serialized):
             return SanitizedValue(value, bytes_bound=4 * len(serialized))
         walk = _Walk(self._masker, self._key, self._window, pointer)
         # A mask is at most 20 bytes and stands for at least three; what was cut is measured by who needs it.
         bound = 8 * len(serialized) if whole and small else sys.maxsize
         return SanitizedValue(walk(value), dict(walk.counts), walk.truncated, bound)
+
+    def _clean(self, value: Any, serialized: str) -> bool:
+        """Whether there is nothing to mask in it and nothing to cut."""
+        if len(serialized) > cap.MAX_TEXT_BYTES // 4 and _has_long(value):
+            return False
+        return not self._masker.suspects(serialized)
 
     def _key(self, key: str, counts: Counter[str]) -> str:
         """A dictionary's key, masked; the few that a program uses are looked at once."""
@@ -214,11 +255,15 @@ class _Walk:
             return self._masked(under, text)
         if not text.isascii():
             text = text.encode("utf-8", "replace").decode()
-        if len(text) * 4 > _cap.MAX_TEXT_BYTES:
+        if len(text) * 4 > cap.MAX_TEXT_BYTES:
             size = len(text) if text.isascii() else len(text.encode())
-            if size > _cap.MAX_TEXT_BYTES:
+            if size > cap.MAX_TEXT_BYTES:
                 return self._cut(text, size)
-        return self._text(text)
+        masked = self._text(text)
+        # A mask can be longer than what it hides.
+        if len(masked) > len(text) and (size := len(masked.encode())) > cap.MAX_TEXT_BYTES:
+            return self._cut(masked, size)
+        return masked
 
     def _text(self, text: str) -> str:
         if text[:1] in "{[ \n" and len(text) <= _MAX_JSON_TEXT and self._json < _JSON_LEVELS:
@@ -243,10 +288,10 @@ class _Walk:
 
     def _cut(self, text: str, size: int) -> str:
         if not self._json:
-            self.truncated[self._prefix + _cap.pointer(self._path)] = size
+            self.truncated[self._prefix + cap.pointer(self._path)] = size
         masked = self._masker.text(text[: self._window], self.counts)
         # What a cut leaves at its end may look like something new.
-        return self._masker.text(_cap.cut(masked, _cap.MAX_TEXT_BYTES), self.counts)
+        return self._masker.text(cap.cut(masked, cap.MAX_TEXT_BYTES), self.counts)
 
 
 def _named(value: dict[str, Any]) -> bool:
@@ -270,7 +315,7 @@ def _names_next(name: Any, item: Any, i: int, size: int) -> bool:
 def _fits(text: str, kind: str) -> bool:
     """Whether a text under a person's name has the form: its digits, and little else."""
     least, most = _DIGITS[kind]
-    count = len(_checks.digits(text.encode("ascii", "replace")))
+    count = len(checks.digits(text.encode("ascii", "replace")))
     return least <= count <= most and sum(map(str.isalpha, text)) <= 4
 
 
@@ -280,7 +325,7 @@ def _has_long(value: Any) -> bool:
     while stack:
         item = stack.pop()
         if type(item) is str:
-            if len(item) * 4 > _cap.MAX_TEXT_BYTES and len(item.encode("utf-8", "replace")) > _cap.MAX_TEXT_BYTES:
+            if len(item) * 4 > cap.MAX_TEXT_BYTES and len(item.encode("utf-8", "replace")) > cap.MAX_TEXT_BYTES:
                 return True
         elif isinstance(item, dict):
             stack.extend(cast("dict[str, Any]", item).values())
@@ -289,7 +334,13 @@ def _has_long(value: Any) -> bool:
     return False
 
 
-def _empty_trace(wire: dict[str, Any]) -> dict[str, Any]:
+def _counts(noted: Any) -> Counter[str]:
+    """What was counted before, as far as it reads like counts: kinds are words of ours, and SECRET is no secret."""
+    counts = cast("dict[str, int]", noted) if isinstance(noted, dict) else {}
+    return Counter({kind: n for kind, n in counts.items() if _KIND.fullmatch(kind) and type(n) is int and n >= 0})
+
+
+def empty_trace(wire: dict[str, Any]) -> dict[str, Any]:
     """All that is left of a trace that could not be looked at: what the host made and cannot hold anything foreign."""
     kept: dict[str, Any] = {}
     for name in ("traceId", "parentTraceId", "capabilityHash"):

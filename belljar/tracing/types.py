@@ -37,6 +37,8 @@ MAX_DECISIONS = 1000
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHA256 = re.compile(r"(?:[0-9a-f]{64})?")
+_OTEL_TRACE = re.compile(r"[0-9a-f]{32}")
+_OTEL_SPAN = re.compile(r"[0-9a-f]{16}")
 _NODE = re.compile(r"L[0-9]{1,7}")
 _OUTCOME = re.compile(r"true|false|case:[0-9]{1,6}")
 # What earlier clients called these fields.
@@ -143,8 +145,15 @@ class TraceMetadata(_Wire):
     decisions: DecisionsState = "guest-reported"
     error_line: int | None = None
     """Line of the capability's code at which it failed. Guest-reported."""
+    otel_trace_id: str | None = None
+    """OpenTelemetry trace the run's spans are in, 32 hex digits; absent if there are none."""
+    otel_span_id: str | None = None
+    """The run's own span, 16 hex digits."""
 
     def __post_init__(self) -> None:
+        for form, found in ((_OTEL_TRACE, self.otel_trace_id), (_OTEL_SPAN, self.otel_span_id)):
+            if found is not None and form.fullmatch(found) is None:
+                raise ValueError("otelTraceId has 32 hex digits in lower case, otelSpanId 16")
         if not 0.0 <= self.mocked_share <= 1.0:
             raise ValueError("mockedShare is a number from 0 to 1")
 

@@ -20,8 +20,8 @@ from belljar.rpc.ledger import CallRecord, Ledger
 from belljar.rpc.messages import Call
 from belljar.rpc.world import ToolInfo
 from belljar.tracing import RunFacts, TraceIds, collect
-from belljar.tracing._plain import TRUNCATED
 from belljar.tracing.masked import MaskedTraces
+from belljar.tracing.masking.plain import TRUNCATED
 from belljar.tracing.types import MAX_DECISIONS, decode
 
 READ = ToolInfo("git", "git_log", annotations={"readOnlyHint": True}, digest="d1")

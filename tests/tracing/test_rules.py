@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from belljar.tracing import _checks, _keys
-from belljar.tracing._rules import Compiled, Rule, Scan, key_rules, load
+from belljar.tracing.masking import checks, keys
+from belljar.tracing.masking.ruleset import Compiled, Rule, Scan, key_rules, load
 from tests.tracing.corpus.generate import PEOPLE, TOKENS, Draw
 
 RULES = load()
@@ -64,7 +64,7 @@ def test_every_rule_is_complete() -> None:
     assert max(Counter(rule.id for rule in RULES).values()) == 1
     for rule in RULES:
         assert rule.source, rule.id
-        assert not rule.check or hasattr(_checks, rule.check), rule.id
+        assert not rule.check or hasattr(checks, rule.check), rule.id
         assert list(Compiled(rule).spans(b"plain words")) == [], rule.id
 
 
@@ -92,7 +92,7 @@ def test_a_probe_misses_nothing_its_pattern_finds() -> None:
 
 def test_the_scan_announces_every_secret_name() -> None:
     """A dictionary's key with a secret's verdict is seen in the serialized text, in every style."""
-    scan = Scan([_keys.probe()])
+    scan = Scan([keys.probe()])
     rules = key_rules()
     names = {
         *rules.last,
@@ -100,7 +100,7 @@ def test_the_scan_announces_every_secret_name() -> None:
         *(name.title().replace(" ", "") for name in rules.pairs),
     }
     for name in names:
-        if _keys.verdict(name) is not None:
+        if keys.verdict(name) is not None:
             assert scan(f'{{"{name}":"x"}}'.encode()), name
             assert scan(f'{{"my_{name}_value":1}}'.encode()), name
 
@@ -118,7 +118,7 @@ def test_the_scan_announces_every_secret_name() -> None:
 def test_a_card_has_its_check_digit_and_issuer(number: str, good: bool) -> None:
     """F25: ISO 7812; a clock in microseconds has neither."""
     text = number.encode()
-    assert bool(_checks.card(text, 0, len(text))) is good
+    assert bool(checks.card(text, 0, len(text))) is good
 
 
 @pytest.mark.parametrize(
@@ -128,14 +128,14 @@ def test_a_card_has_its_check_digit_and_issuer(number: str, good: bool) -> None:
 def test_an_iban_has_remainder_one(number: str, good: bool) -> None:
     """F25: ISO 13616."""
     text = number.encode()
-    assert bool(_checks.iban(text, 0, len(text))) is good
+    assert bool(checks.iban(text, 0, len(text))) is good
 
 
 @pytest.mark.parametrize("area", ["000", "666", "900"])
 def test_an_area_never_given_is_no_ssn(area: str) -> None:
     """F25."""
     text = f"{area}-12-3456".encode()
-    assert not _checks.ssn(text, 0, len(text))
+    assert not checks.ssn(text, 0, len(text))
 
 
 def test_no_source_is_a_machine() -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from belljar.tracing import _masking
+from belljar.tracing.masking import masker
 from belljar.tracing.outbound import Outbound
 from belljar.tracing.sanitizer import Sanitizer
 from belljar.tracing.types import decode
@@ -173,6 +173,50 @@ def test_a_harmless_name_keeps_its_value(name: str) -> None:
 def test_a_value_beside_its_name_is_masked(value: Any) -> None:
     """F23: header lists, JSON in texts, command lines, elements."""
     assert "opaque" not in shown(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("user,password,n\nann,swordfish7,3\n", "user,password,n\nann,[REDACTED],3\n"),
+        ('name;api_key\r\nann;"q8Zr2mT9x1"\r\n', 'name;api_key\r\nann;"[REDACTED]"\r\n'),
+        ("id\tphone\n1\t5335907579", "id\tphone\n1\t[PHONE]"),
+        ("token,count\nrelease,12\n", "token,count\nrelease,12\n"),
+        ('var fooToken string = "q8Zr2mT9x1"', 'var fooToken string = "[REDACTED]"'),
+        ("foo_token: |\n  q8Zr2mT9x1q8", "foo_token: |\n  [REDACTED]"),
+        ('<add key="fooToken" value="q8Zr2mT9x1" />', '<add key="fooToken" value="[REDACTED]" />'),
+        ("--x-api-key=q8Zr2mT9x1", "--x-api-key=[REDACTED]"),
+        ('setToken("token", "q8Zr2mT9x1")', 'setToken("token", "[REDACTED]")'),
+        ('["password", "token", "secret"]', '["password", "token", "secret"]'),
+        ('map(token => "x")', 'map(token => "x")'),
+        ("apikey: '{{h}o)p${e]nob(ody[x>-_$#}}'", "apikey: '[REDACTED]'"),
+        ("apikey: '{{ vault.key }}'", "apikey: '{{ vault.key }}'"),
+    ],
+)
+def test_a_name_and_its_value_in_files_and_languages(text: str, masked: str) -> None:
+    """F23, F24: columns, declarations with a type, blocks of YAML, attributes, calls; not what only has such a form."""
+    assert SANITIZER.value(text).value == masked
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("<td>10.1.2.3</td>", "<td>[IP]</td>"),
+        ("pkg>10.1.2.3", "pkg>10.1.2.3"),
+        ("001-312-637-8991x4330", "[PHONE]"),
+        ("2200 1234 5678 9019", "[CARD]"),
+        ("4111-1111 1111.1111", "[CARD]"),
+        ("623-7131902-3600039", "623-7131902-3600039"),
+        ("4304025 574957", "4304025 574957"),
+        ("4696047181459", "4696047181459"),
+        ("12 348 314 70 3345 9", "12 348 314 70 3345 9"),
+        ("9400 278 373 3619 48", "9400 278 373 3619 48"),
+        ("2001:db8:0:0:0:0:192.168.1.1", "[IP]"),
+    ],
+)
+def test_how_numbers_are_grouped_says_what_they_are(text: str, masked: str) -> None:
+    """F25: cards and telephones as people write them; not order numbers, articles and rows of a table."""
+    assert SANITIZER.value(text).value == masked
 
 
 # Known values
@@ -447,12 +491,12 @@ def test_what_cannot_be_looked_at_does_not_pass(monkeypatch: pytest.MonkeyPatch)
     def broken(*_: Any) -> Any:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(_masking.Masker, "_found", broken)
+    monkeypatch.setattr(masker.Masker, "_found", broken)
     result = SANITIZER.value({"a": f"x {TOKEN}", "n": 1, "b": "tok"})
     assert result.value == {"[REDACTED]": "[REDACTED]"} or "[REDACTED]" in json.dumps(result.value)
     assert TOKEN not in json.dumps(result.value)
     assert result.redactions["ERROR"] >= 1
-    monkeypatch.setattr(_masking.Masker, "suspects", broken)
+    monkeypatch.setattr(masker.Masker, "suspects", broken)
     assert SANITIZER.value("anything").value == "[REDACTED]"
     trace = SANITIZER.trace(FULL)
     assert trace["metadata"]["redactions"] == {"ERROR": 1}

@@ -8,32 +8,58 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from belljar.tracing import _checks, _keys, _pairs, _rules, _views
-from belljar.tracing._known import Known
-from belljar.tracing._rules import SECRET, Span
+from belljar.tracing.masking import checks, keys, pairs, ruleset, tables, views
+from belljar.tracing.masking.known import Known
+from belljar.tracing.masking.ruleset import SECRET, Span
 
-__all__ = ["PLACEHOLDER", "REDACTED", "Masker"]
+__all__ = ["PLACEHOLDER", "REDACTED", "Masker", "Masks", "merged"]
 
 REDACTED = "[REDACTED]"
-PLACEHOLDER = re.compile(r"\[(?:REDACTED|(?:EMAIL|PHONE|SSN|CARD|IBAN|IP)(?::[0-9a-f]{12})?)\]")
+PLACEHOLDER = re.compile(r"\[(?:REDACTED|(?:EMAIL|PHONE|SSN|CARD|IBAN|IP|PERSON|LOCATION)(?::[0-9a-f]{12})?)\]")
 _MIN_TEXT = 4
 # What a mask leaves beside it can be a find by itself, once; nothing we know of needs a third look.
 _LOOKS = 3
 _SECRET_KINDS = frozenset((SECRET, "KNOWN", "ERROR"))
 
 
-class Masker:
+class Masks:
+    """What stands for a find; never any part of it."""
+
+    def __init__(self, pseudonym_key: bytes | None) -> None:
+        self._pseudonym_key = pseudonym_key
+
+    def placeholder(self, kind: str, found: str) -> str:
+        """With a key, equal values of a person have equal placeholders."""
+        if kind in _SECRET_KINDS:
+            return REDACTED
+        if self._pseudonym_key is None:
+            return f"[{kind}]"
+        message = f"{kind}:{_normal(kind, found)}".encode("utf-8", "replace")
+        return f"[{kind}:{hmac.new(self._pseudonym_key, message, hashlib.sha256).hexdigest()[:12]}]"
+
+    def replaced(self, text: str, spans: list[Span], counts: Counter[str]) -> str:
+        """The text with a placeholder for each span; they are in order and do not overlap."""
+        pieces, last = list[str](), 0
+        for begin, end, kind in spans:
+            pieces += (text[last:begin], self.placeholder(kind, text[begin:end]))
+            counts[kind] += 1
+            last = end
+        pieces.append(text[last:])
+        return "".join(pieces)
+
+
+class Masker(Masks):
     """Finds and replaces."""
 
     def __init__(self, known: Iterable[str], pseudonym_key: bytes | None) -> None:
-        self._rules = _rules.compiled()
+        super().__init__(pseudonym_key)
+        self._rules = ruleset.compiled()
         self._known = Known(known)
-        self._pseudonym_key = pseudonym_key
-        probes = [rule.probe for rule in _rules.load()]
+        probes = [rule.probe for rule in ruleset.load()]
         self._pairs_from = len(probes)
-        probes += [_keys.probe(), *_pairs.PROBES, _views.PROBE]
+        probes += [keys.probe(), *pairs.PROBES, tables.PROBE, views.PROBE]
         self._known_from = len(probes)
-        self._scan = _rules.Scan(probes + self._known.probes)
+        self._scan = ruleset.Scan(probes + self._known.probes)
 
     def suspects(self, serialized: str) -> bool:
         """Whether anything could be in it; if not, nothing is. `serialized` is JSON."""
@@ -47,28 +73,19 @@ class Masker:
             spans = self._found(text)
             if not spans:
                 break
-            text = self._replaced(text, spans, counts)
+            text = self.replaced(text, spans, counts)
         return text
-
-    def placeholder(self, kind: str, found: str) -> str:
-        """What stands for `found`; never any part of it."""
-        if kind in _SECRET_KINDS:
-            return REDACTED
-        if self._pseudonym_key is None:
-            return f"[{kind}]"
-        message = f"{kind}:{_normal(kind, found)}".encode("utf-8", "replace")
-        return f"[{kind}:{hmac.new(self._pseudonym_key, message, hashlib.sha256).hexdigest()[:12]}]"
 
     def _found(self, text: str) -> list[Span]:
         shadow = text.encode("ascii", "replace")
         spans = list(self._spans(shadow))
-        for view, places in _views.views(shadow):
+        for view, places in views.views(shadow):
             spans += [(places[begin], places[end], kind) for begin, end, kind in self._spans(view)]
         if not spans:
             return []
         kept = [match.span() for match in PLACEHOLDER.finditer(text)] if "[" in text else []
         spans = [span for span in spans if not any(a <= span[0] and span[1] <= b for a, b in kept)]
-        return _merged([_around(span, kept) for span in spans if span[0] < span[1]])
+        return merged([_around(span, kept) for span in spans if span[0] < span[1]])
 
     def _spans(self, shadow: bytes) -> Iterator[Span]:
         hits = self._scan(shadow)
@@ -83,16 +100,8 @@ class Masker:
         if known:
             yield from self._known.spans(shadow)
         if surroundings:
-            yield from _pairs.spans(shadow)
-
-    def _replaced(self, text: str, spans: list[Span], counts: Counter[str]) -> str:
-        pieces, last = list[str](), 0
-        for begin, end, kind in spans:
-            pieces += (text[last:begin], self.placeholder(kind, text[begin:end]))
-            counts[kind] += 1
-            last = end
-        pieces.append(text[last:])
-        return "".join(pieces)
+            yield from pairs.spans(shadow)
+            yield from tables.spans(shadow)
 
 
 def _around(span: Span, kept: list[tuple[int, int]]) -> Span:
@@ -104,7 +113,7 @@ def _around(span: Span, kept: list[tuple[int, int]]) -> Span:
     return begin, end, kind
 
 
-def _merged(spans: list[Span]) -> list[Span]:
+def merged(spans: list[Span]) -> list[Span]:
     """Without overlaps: a union is what its secret is, or its longest part."""
     merged = list[Span]()
     longest = 0
@@ -123,5 +132,5 @@ def _merged(spans: list[Span]) -> list[Span]:
 def _normal(kind: str, found: str) -> str:
     """Equal values in different spelling are one."""
     if kind in ("PHONE", "SSN", "CARD"):
-        return _checks.digits(found.encode("ascii", "replace")).decode().removeprefix("00")
+        return checks.digits(found.encode("ascii", "replace")).decode().removeprefix("00")
     return "".join(found.split()).lower()

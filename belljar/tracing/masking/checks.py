@@ -13,8 +13,8 @@ import re
 from collections import Counter
 
 __all__ = [
-    "always", "aws_secret", "card", "email", "entropy", "iban", "ipv4", "ipv6", "jwt", "luhn", "mixed", "next_start",
-    "phone", "phone_named", "phone_national", "phone_us", "ssn", "ssn_named",
+    "always", "aws_secret", "card", "dated", "email", "entropy", "goes_on", "iban", "in_row", "ipv4", "ipv6", "isbn",
+    "jwt", "luhn", "mixed", "next_start", "phone", "phone_named", "phone_national", "phone_us", "ssn", "ssn_named",
 ]  # fmt: skip
 
 _NOT_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
@@ -85,27 +85,46 @@ def luhn(number: bytes) -> bool:
 # Issuer ranges in use and the lengths they have. 1 (UATP) is left out: clocks count milliseconds and seconds there.
 _ISSUERS = re.compile(
     rb"4(?:\d{12}|\d{15}|\d{18})|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}|3[47]\d{13}"
-    rb"|3(?:0[0-5]|[68]\d|9\d)\d{11}|3(?:0[0-5]|[68]\d)\d{13}|35(?:2[89]|[3-8]\d)\d{12,15}"
-    rb"|6(?:011|5\d\d|4[4-9]\d|22\d)\d{12,15}|62\d{14,17}|(?:2131|1800)\d{11}|2200\d{12}"
-    rb"|(?:5018|5020|5038|5[678]\d\d|6304|6759|676[1-3])\d{8,15}|60\d{14}|8[12]\d{14}"
+    rb"|3(?:0[0-5]|[68]\d|9\d)\d{11}|3(?:0[0-5]|[68]\d)\d{13}|35\d{14}|35(?:2[89]|[3-8]\d)\d{13,15}"
+    rb"|6(?:011|5\d\d|4[4-9]\d|22\d)\d{12,15}|62\d{14,17}|(?:2131|1800)\d{11}|220[0-4]\d{12,15}"
+    rb"|(?:5018|5019|5020|5038|5[678]\d\d|6304|639\d|67\d\d)\d{8,15}|60\d{14}|8[12]\d{14}"
 )
 _GROUPED = re.compile(rb"\d+(?:[ .?/_-]+\d+)*")
 
 
 def card(text: bytes, begin: int, end: int) -> bool:
     """A number of a known issuer with its check digit, not part of a longer one, grouped as people group cards."""
-    if _goes_on(text, end):
+    if goes_on(text, end):
         return False
     found = text[begin:end]
     number = digits(found)
     if _ISSUERS.fullmatch(number) is None or len(set(number)) < 2 or not luhn(number):
         return False
-    groups = re.split(rb"[^0-9]+", found)
-    # Long ids and dates in a row are grouped, too; no card has more than seven groups unless each is one digit.
-    return len(groups) <= 7 or all(len(group) <= 2 for group in groups)
+    # Cards of 13 digits are of the past, article numbers of 13 digits are not.
+    if len(number) == 13 and _ean(number):
+        return False
+    sizes = [len(group) for group in re.split(rb"[^0-9]+", found)]
+    # Pairs are also how bytes are shown.
+    return _card_groups(sizes) and not (max(sizes) == 2 and in_row(text, begin, end))
 
 
-def _goes_on(text: bytes, end: int) -> bool:
+def _card_groups(sizes: list[int]) -> bool:
+    """Fours, or as on two brands' cards; digits one by one. Order numbers and columns of a table are grouped, too."""
+    fours = all(size % 4 == 0 for size in sizes[:-1]) and (sizes[-1] <= 4 or sizes[-1] % 4 == 0)
+    return len(sizes) == 1 or fours or sizes in ([4, 6, 5], [4, 6, 4], [6, 13]) or max(sizes) <= 2
+
+
+def _ean(number: bytes) -> bool:
+    return sum((3 if i % 2 else 1) * (digit - 48) for i, digit in enumerate(number)) % 10 == 0
+
+
+def isbn(number: bytes) -> bool:
+    """The check digit of a book's number of ten digits."""
+    return len(number) == 10 and sum((10 - i) * (digit - 48) for i, digit in enumerate(number)) % 11 == 0
+
+
+def goes_on(text: bytes, end: int) -> bool:
+    """Whether the word or number goes on behind `end`."""
     rest = text[end : end + 2]
     return bool(rest) and (rest[0] in _WORD or rest[0] == 0x5F or (rest[0] in b".-+" and rest[1:2].isalnum()))
 
@@ -170,18 +189,23 @@ def email(text: bytes, begin: int, end: int) -> bool:
 
 def ipv4(text: bytes, begin: int, end: int) -> bool:
     """Four octets that are no version, no loopback and no mask."""
-    if _goes_on(text, end) or any(part != b"0" and part.startswith(b"0") for part in text[begin:end].split(b".")):
+    if goes_on(text, end) or any(part != b"0" and part.startswith(b"0") for part in text[begin:end].split(b".")):
         return False
     octets = [int(part) for part in text[begin:end].split(b".")]
     if max(octets) > 255 or octets[0] in (0, 127, 255) or octets[0] == octets[1] == octets[2] == octets[3]:
         return False
-    return _VERSION.search(text[max(0, begin - 24) : begin]) is None
+    before = text[max(0, begin - 24) : begin]
+    return _VERSION.search(before) is None or _TAG_END.search(before) is not None
 
 
 _VERSION = re.compile(
     rb"(?i)(?:(?:^|[^?&\w])v|version|versions|ver\.?|release|build|rev|firmware|driver|fileversion|[<>=~^!]=|[<>~^]|\boid|section|sec\.|"
     rb"chapter|clause|[a-z]/)[\"'`]?\s*[:=]*\s*[\"'`(]?$"
 )
+
+
+# `<td>10.1.2.3`: the end of a tag is no comparison.
+_TAG_END = re.compile(rb"<[^<>]{1,22}>\s*$|^[^<>]{22,24}>$")
 
 
 def ipv6(text: bytes, begin: int, end: int) -> bool:
@@ -203,31 +227,50 @@ def ipv6(text: bytes, begin: int, end: int) -> bool:
 # Numbers of people
 
 _DATE = re.compile(
-    rb"(?:19|20)\d\d[ .?/-](?:0[1-9]|1[0-2])[ .?/-](?:0[1-9]|[12]\d|3[01])|\d\d[./-]\d\d[./-](?:19|20)\d\d"
+    rb"(?:19|20)\d\d[ .?/-](?:0[1-9]|1[0-2])[ .?/-](?:0[1-9]|[12]\d|3[01])"
+    rb"|(?:^|\D)[0-3]?\d[ .?/-][0-3]?\d[ .?/-](?:19|20)\d\d(?:\D|$)"
 )
+_ROW_BEFORE = re.compile(rb"\d[ ]$|(?:^|[ ])[0-9A-Fa-f]{2}[ ][0-9A-Fa-f]{2}[ ]$")
+_ROW_AFTER = re.compile(rb"[ ]\d|[ ][0-9A-Fa-f]{2}[ ][0-9A-Fa-f]{2}\b")
+
+
+def dated(text: bytes) -> bool:
+    """Whether a date is in it."""
+    return _DATE.search(text) is not None
+
+
+def in_row(text: bytes, begin: int, end: int) -> bool:
+    """Whether what is grouped by spaces stands among more groups: a row of a table, a dump of bytes."""
+    if b" " not in text[begin:end]:
+        return False
+    before, after = text[max(0, begin - 6) : begin], text[end : end + 7]
+    return _ROW_BEFORE.search(before) is not None or _ROW_AFTER.match(after) is not None
+
+
+_EXTENSION = re.compile(rb"[ex]")
 
 
 def phone(text: bytes, begin: int, end: int) -> bool:
     """E.164: 8 to 15 digits after the plus, not all alike, not a sum."""
     found = text[begin:end]
-    number = digits(found).removeprefix(b"00")
-    if not 8 <= len(number) <= 15 or len(set(number)) < 3 or _goes_on(text, end):
+    number = digits(_EXTENSION.split(found)[0]).removeprefix(b"00")
+    if not 8 <= len(number) <= 15 or len(set(number)) < 3 or goes_on(text, end):
         return False
     # 00 alone opens numbers of all sorts; the plus says what it is.
     return found.startswith(b"+") or (len(number) >= 9 and re.search(rb"[ ?/()-]", found) is not None)
 
 
 def phone_us(text: bytes, begin: int, end: int) -> bool:
-    """Ten digits of the North American plan; an area or exchange of N11 is a service."""
+    """Ten digits of the North American plan, not all alike."""
     number = digits(text[begin:end])
     number = number[1:] if number.startswith(b"1") else number
-    return not _goes_on(text, end) and number[1:3] != b"11" and len(set(number[:10])) > 2
+    return not goes_on(text, end) and len(set(number[:10])) > 2 and not in_row(text, begin, end)
 
 
 def phone_named(text: bytes, begin: int, end: int) -> bool:
     """Something that calls itself a phone number has 7 to 15 digits."""
     found = text[begin:end]
-    return 7 <= len(digits(found)) <= 15 and len(set(found)) > 2 and not _goes_on(text, end) and not _DATE.search(found)
+    return 7 <= len(digits(found)) <= 15 and len(set(found)) > 2 and not goes_on(text, end) and not dated(found)
 
 
 def phone_national(text: bytes, begin: int, end: int) -> bool:
@@ -235,8 +278,13 @@ def phone_national(text: bytes, begin: int, end: int) -> bool:
     found = text[begin:end]
     groups = re.split(rb"[^0-9]+", found)
     size = len(digits(found))
-    dated = _DATE.search(text[max(0, begin - 5) : end]) is not None
-    if not 9 <= size <= 12 or _goes_on(text, end) or dated or len(groups) < 2:
+    if (
+        not 9 <= size <= 12
+        or goes_on(text, end)
+        or dated(text[max(0, begin - 5) : end])
+        or len(groups) < 2
+        or in_row(text, begin, end)
+    ):
         return False
     return all(len(group) == 2 for group in groups) if len(groups[0]) == 2 and len(groups) > 3 else len(groups[0]) >= 3
 
@@ -244,7 +292,7 @@ def phone_national(text: bytes, begin: int, end: int) -> bool:
 def ssn(text: bytes, begin: int, end: int) -> bool:
     """Areas 000, 666 and 900 up, group 00 and serial 0000 were never given."""
     number = digits(text[begin:end])
-    if _goes_on(text, end) or len(number) != 9:
+    if goes_on(text, end) or len(number) != 9 or in_row(text, begin, end):
         return False
     return number[:3] not in (b"000", b"666") and number[:1] != b"9" and number[3:5] != b"00" and number[5:] != b"0000"
 

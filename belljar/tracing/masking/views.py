@@ -12,8 +12,8 @@ from html.entities import html5
 
 __all__ = ["PROBE", "views"]
 
-PROBE = r"%[2-7][0-9A-Fa-f]|\\{2,}(?:u00[2-7]|x[2-7])|&(?:#[0-9x]|amp;|quot;|apos;|lt;|gt;)|\\{3}[\"/n]"
-"""What an encoded ASCII character looks like in serialized text."""
+PROBE = r"%[2-7][0-9A-Fa-f]|\\{2,}(?:u[0-9A-Fa-f]{4}|x[2-7])|&(?:#[0-9x]|amp;|quot;|apos;|lt;|gt;)|\\{3}[\"/n]"
+"""What an encoded character looks like in serialized text; beyond ASCII, JSON in a text is to be read."""
 
 _ENCODED = re.compile(
     rb"%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[\"'/\\nrt]|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[a-z]{2,6});"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
-from belljar.tracing._plain import TRUNCATED
+from belljar.tracing.masking.plain import TRUNCATED
 
 __all__ = ["MAX_TEXT_BYTES", "MAX_TRACE_BYTES", "cut", "fit", "pointer", "size"]
 

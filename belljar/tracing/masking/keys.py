@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from belljar.tracing._rules import SECRET, key_rules
+from belljar.tracing.masking.ruleset import SECRET, key_rules
 
 __all__ = ["HEADERS", "probe", "verdict"]
 
@@ -62,5 +62,5 @@ def probe() -> str:
     values = "|".join(sorted(rules.values))
     return (
         rf"(?i)(?:{'|'.join(sorted(words))})(?:[ _.-]?(?:{values}|[0-9]+))*"
-        r"(?:\]|\\+\]|[\\\"'`]|%22|&quot;){0,6}\s{0,3}(?:[:=,]|=>|%3[AaDd]|\\+u003[AaDd])"
+        r"(?:\]|\\+\]|[\\\"'`]|%22|&quot;){0,6}\s{0,3}(?:[:=,]|=>|[.?|+]{1,2}=|%3[AaDd]|\\+u003[AaDd])"
     )

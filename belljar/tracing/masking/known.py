@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
-from belljar.tracing._rules import Span
+from belljar.tracing.masking.ruleset import Span
 
 __all__ = ["Known"]
 

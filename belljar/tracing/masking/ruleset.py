@@ -8,6 +8,7 @@ is a question mark: one byte a character, so offsets are the text's own, and wha
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,19 +17,32 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from belljar.tracing import _checks
+from belljar.tracing.masking import checks
 
-__all__ = ["SECRET", "Compiled", "KeyRules", "Rule", "Scan", "Span", "compiled", "key_rules", "load"]
+__all__ = [
+    "LEFT",
+    "SECRET",
+    "Compiled",
+    "KeyRules",
+    "Rule",
+    "Scan",
+    "Span",
+    "compiled",
+    "digest",
+    "key_rules",
+    "load",
+    "options",
+]
 
 SECRET = "SECRET"  # noqa: S105 - the name of a kind
 Span = tuple[int, int, str]
 """From, to, kind."""
 
-_FOLDER = Path(__file__).parent / "rules"
+_FOLDER = Path(__file__).parents[1] / "rules"
 _ALNUM = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _DIGITS = frozenset(b"0123456789")
 # What may not stand before a match, by the name the rules give it.
-_LEFT = {
+LEFT = {
     "": frozenset[int](),
     "alnum": _ALNUM,
     "digit": _DIGITS,
@@ -69,24 +83,31 @@ class KeyRules:
 
 def load() -> tuple[Rule, ...]:
     """Every rule, secrets first."""
-    return tuple(_rule(row, kind) for name, kind in (("secrets", SECRET), ("pii", "")) for row in _rows(name)["rules"])
+    return tuple(_rule(row, kind) for name, kind in (("secrets", SECRET), ("pii", "")) for row in rows(name)["rules"])
 
 
 @cache
 def key_rules() -> KeyRules:
     """keys.toml."""
-    rows = _rows("keys")
+    found = rows("keys")
     return KeyRules(
-        last=frozenset(rows["last"]),
-        pairs=frozenset(rows["pairs"]),
-        joined=tuple(rows["joined"]),
-        values=frozenset(rows["values"]),
-        not_before=frozenset(rows["not_before"]),
-        people={name: kind for kind, names in rows["people"].items() for name in names},
+        last=frozenset(found["last"]),
+        pairs=frozenset(found["pairs"]),
+        joined=tuple(found["joined"]),
+        values=frozenset(found["values"]),
+        not_before=frozenset(found["not_before"]),
+        people={name: kind for kind, names in found["people"].items() for name in names},
     )
 
 
-def _rows(name: str) -> dict[str, Any]:
+def digest() -> str:
+    """Eight hex digits of what is in the rules' files."""
+    whole = b"\0".join((_FOLDER / f"{name}.toml").read_bytes() for name in ("keys", "pii", "second", "secrets"))
+    return hashlib.sha256(whole).hexdigest()[:8]
+
+
+def rows(name: str) -> dict[str, Any]:
+    """What is in rules/`name`.toml."""
     return tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
 
 
@@ -102,13 +123,14 @@ def _rule(row: dict[str, str], kind: str) -> Rule:
     )
 
 
-def _options() -> tuple[Any, Any]:
+def options() -> tuple[Any, Any]:
+    """The module and how its patterns are compiled: for bytes."""
     re2: Any = import_module("re2")  # has no types; 25 ms, and most processes never get here
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.log_errors = False
-    options.max_mem = _MAX_MEM
-    return re2, options
+    how = re2.Options()
+    how.encoding = re2.Options.Encoding.LATIN1
+    how.log_errors = False
+    how.max_mem = _MAX_MEM
+    return re2, how
 
 
 class Compiled:
@@ -117,16 +139,16 @@ class Compiled:
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
         self._check: Callable[[bytes, int, int], bool | int] = (
-            getattr(_checks, rule.check) if rule.check else _checks.always
+            getattr(checks, rule.check) if rule.check else checks.always
         )
-        self._left = _LEFT[rule.left]
+        self._left = LEFT[rule.left]
         self._pattern: Any = None
 
     def spans(self, text: bytes) -> Iterator[Span]:
         """Where it matches and its check agrees."""
         if self._pattern is None:
-            re2, options = _options()
-            self._pattern = re2.compile(self._rule.pattern.encode(), options)
+            re2, how = options()
+            self._pattern = re2.compile(self._rule.pattern.encode(), how)
         group, pos = self._pattern.groups, 0
         while (match := self._pattern.search(text, pos)) is not None:
             begin, end = cast("tuple[int, int]", match.span(group))
@@ -135,15 +157,15 @@ class Compiled:
             if fits:
                 yield begin, end, self._rule.kind
             # What failed may hide one that begins inside it; a step of one would be quadratic, so to the next boundary.
-            pos = end if fits else _checks.next_start(text, begin, end)
+            pos = end if fits else checks.next_start(text, begin, end)
 
 
 class Scan:
     """One pass over a text that says which of its patterns could match; linear, whatever the text."""
 
     def __init__(self, probes: Sequence[str]) -> None:
-        re2, options = _options()
-        self._set: Any = re2.Set.SearchSet(options)
+        re2, how = options()
+        self._set: Any = re2.Set.SearchSet(how)
         for probe in probes:
             self._set.Add(probe)
         self._set.Compile()

@@ -1,6 +1,6 @@
 """Secrets that only their surroundings give away: `password = x`, headers, URLs with a password, options of a command.
 
-The name decides (`_keys`), then the value is looked at, because code and prose have such names too: `token = get()`,
+The name decides (`keys`), then the value is looked at, because code and prose have such names too: `token = get()`,
 `password: str`, `the token: expired`. What is quoted is a value; what is not must look like one. Every pattern here
 begins at a fixed sign or at the start of a word and is bounded, so that hostile text costs no more than other text.
 """
@@ -11,9 +11,9 @@ import base64
 import re
 from collections.abc import Iterator
 
-from belljar.tracing import _checks
-from belljar.tracing._keys import HEADERS, verdict
-from belljar.tracing._rules import SECRET, Span
+from belljar.tracing.masking import checks
+from belljar.tracing.masking.keys import HEADERS, verdict
+from belljar.tracing.masking.ruleset import SECRET, Span
 
 __all__ = ["PROBES", "spans"]
 
@@ -26,15 +26,33 @@ PROBES = (
         r"(?: is| was| to| by|>|[ \t]+\\*[\"'])"
     ),
     r"(?i)identified by|machine [^ ]{1,80} login|_auth|sshpass|[;,][ ]*pw[ ]*[:=]",
+    (
+        r"(?i)(?:password|passphrase|passcode|passwd|pwd|secret|token|key|credential)s?"
+        r"(?:\\*[\"'][ ]|[ ]*(?:[.?|+]|: ?[\w.<>\[\]?]{1,40}|[ ][\w.*\[\]]{1,30})[ ]*=|[ ]+[A-Za-z0-9+/_-]{16})"
+    ),
 )
 """Conditions for the scan, beside the names themselves."""
 
 _PAIR = re.compile(
-    rb"(?<![\w.-])(?P<key>(?:[A-Za-z]{2,14} )?[A-Za-z_$@][\w.$-]{0,80})(?P<sep>\\{0,8}[\"'`]?\]?\s{0,3}"
-    rb"(?:=>|:=|={1,3}|:|,(?=\s{0,3}\\{0,8}[\"'])|>(?!=))\s{0,3})"
+    rb"(?<![\w.-])(?:--?)?(?P<key>(?:[A-Za-z]{2,14} )?[A-Za-z_$@][\w.$-]{0,80})(?P<sep>\\{0,8}[\"'`]?\]?\s{0,3}"
+    rb"(?:=>|:{1,3}=|[.?|+]{1,2}=|={1,3}|:(?:[ ]?[|>][+-]?(?:\r?\n|\\n))?|,(?=\s{0,3}\\{0,8}[\"'])|>(?!=))\s{0,12})"
 )
-_QUOTED = re.compile(rb"[bruf]{0,2}(?P<quote>\\{0,8}(?:\"{3}|'{3}|[\"'`]))(?P<value>.{0,16384}?)(?P=quote)", re.DOTALL)
-_OPEN = re.compile(rb"[bruf]{0,2}\\{0,8}[\"'`](?P<value>[^\"'`\r\n]{1,16384})")
+# `var token string = "x"`, `let token: Secret<string> = "x"`: between a name and its value stands a type.
+_TYPED = re.compile(
+    rb"(?<![\w.-])(?P<key>[A-Za-z_$][\w$]{0,80})(?:\s?:\s?[\w.<>\[\]?|]{1,40}|[ ][\w.*\[\]]{1,30})\s?=\s?"
+    rb"[@bruf]{0,2}\\{0,8}(?P<quote>[\"'`])(?P<value>[^\"'`\r\n]{1,4096}?)\\{0,8}(?P=quote)"
+)
+_ENV = re.compile(
+    rb"(?<![\w.-])(?:ENV|ARG|setenv|setx|set)[ ]+(?P<key>[A-Za-z_]\w{0,80})[ ]+(?P<value>[^\s\"'=&|]{6,1024})"
+)
+_ATTRIBUTE = re.compile(
+    rb"(?i)\b(?:key|name|id)\s?=\s?\\{0,8}(?P<quote>[\"'])(?P<key>[\w.:-]{1,80})\\{0,8}(?P=quote)[^<>]{0,80}?"
+    rb"\bvalue\s?=\s?\\{0,8}(?P=quote)(?P<value>[^\"'<>\r\n\\]{1,4096})"
+)
+_QUOTED = re.compile(
+    rb"[@$bruf]{0,2}(?P<quote>\\{0,8}(?:\"{3}|'{3}|[\"'`]))(?P<value>.{0,16384}?)(?P=quote)", re.DOTALL
+)
+_OPEN = re.compile(rb"[@$bruf]{0,2}\\{0,8}[\"'`](?P<value>[^\"'`\r\n\\),;\]}][^\"'`\r\n]{0,16384})")
 _BARE = re.compile(rb"[^\s\"'`,;&<>)}\]]{1,16384}")
 _LINE = re.compile(rb"[^\s\"'`&<]{1,16384}")
 _AUTH = re.compile(
@@ -56,15 +74,16 @@ _USER = re.compile(
     rb"(?<![\w-])(?:-u|--user|--proxy-user)[ =]?\\{0,8}[\"']?(?P<value>[^\s:\"'\\]{1,128}:[^\s\"'\\]{1,256})"
 )
 _PROSE = re.compile(
-    rb"(?i)\b(?:password|passphrase|passcode|passwd|pwd|pin|secret|token|api key|key)(?: code)?(?: "
+    rb"(?i)\b(?:password|passphrase|passcode|passwd|pwd|pin|secret|token|(?:api|private)[ _-]?key|key)(?: code)?(?: "
     rb"(?:is|was)(?: set)?(?: to)?(?: now)?:?| to:?|[ \t])[ ]?"
     rb"\\{0,8}(?P<quote>[\"'`]?)(?P<value>[^\s\"'`\\]{4,256})"
 )
 _SQL = re.compile(rb"(?i)\b(?:identified by|password|with password)[ ]+\\{0,8}'(?P<value>[^'\r\n]{1,256})'")
-_TAG = re.compile(rb">(?P<value>[^<>\r\n]{1,16384})</")
-_PLACEHOLDER = re.compile(rb"\[(?:REDACTED|EMAIL|PHONE|SSN|CARD|IBAN|IP)(?::[0-9a-f]{12})?\]")
+_TAG = re.compile(rb">\s{0,40}(?P<value>[^<>\s][^<>\r\n]{0,16384}?)\s{0,40}</")
+_PLACEHOLDER = re.compile(rb"\[(?:REDACTED|EMAIL|PHONE|SSN|CARD|IBAN|IP|PERSON|LOCATION)(?::[0-9a-f]{12})?\]")
 _REFERENCE = re.compile(
-    rb"\$\{?[A-Za-z_][\w.:-]*\}?|\$\(.*|%[A-Z_]+%|%[sdr]|\{\{?.*\}{0,2}|<[\w -]+>?|[*x.X#_-]+|\[.*\]?"
+    rb"\$\{?[A-Za-z_][\w.:-]*\}?|\$\(.*|%[A-Z_]+%|%[sdr]|\{\{?[\w\s.$|()'/:,\[\]-]*\}{0,2}|<[\w -]+>?|[*x.X#_-]+"
+    rb"|\[[\w\s.,:'-]*\]?"
     rb"|(?:process\.env|os\.environ|os\.getenv|env|ENV|config|settings|self|this|args|options|opts|params|secrets|vars?|ctx|request|req)[.\[(].*"
 )
 _IDENTIFIER = re.compile(rb"[A-Za-z_$][A-Za-z_$]*(?:(?:\.|->|::)[A-Za-z_$][\w$]*)*[?!]?[.:]?")
@@ -107,7 +126,7 @@ def _pair(text: bytes, match: re.Match[bytes]) -> Iterator[Span]:
 
 
 def _value(text: bytes, at: int, key: str, sep: bytes, begin: int) -> tuple[int, int] | None:
-    if b"," in sep or b">" in sep:
+    if b"," in sep or (b">" in sep and b"=>" not in sep and b":" not in sep):
         return _listed(text, at, key, sep)
     short = key.rpartition(" ")[2]
     if HEADERS.fullmatch(short):
@@ -117,7 +136,9 @@ def _value(text: bytes, at: int, key: str, sep: bytes, begin: int) -> tuple[int,
     quoted = _QUOTED.match(text, at) or _OPEN.match(text, at)
     if quoted is not None:
         value = quoted["value"]
-        return quoted.span("value") if _is_value(value) and value.lower() not in _STOP else None
+        # `token => "x"` can be a function of a token.
+        arrow = sep.strip() == b"=>" and not checks.mixed(value, 0, len(value))
+        return quoted.span("value") if _is_value(value) and value.lower() not in _STOP and not arrow else None
     return _bare(text, at, key, sep, begin)
 
 
@@ -127,10 +148,12 @@ def _listed(text: bytes, at: int, key: str, sep: bytes) -> tuple[int, int] | Non
         tag = _TAG.match(text, at - len(sep.lstrip()) + sep.lstrip().find(b">") if b">" in sep else at)
         return tag.span("value") if tag is not None and _is_value(tag["value"]) else None
     named = _NAMED_VALUE.match(text, at)
-    if not HEADERS.fullmatch(key) and named is None:
-        return None
     quoted = _QUOTED.match(text, named.end() if named is not None else at)
-    return quoted.span("value") if quoted is not None and _is_value(quoted["value"]) else None
+    if quoted is None or not _is_value(quoted["value"]):
+        return None
+    # put("token", "x"): a name and its value, or two names.
+    sure = HEADERS.fullmatch(key) is not None or named is not None
+    return quoted.span("value") if sure or _random(quoted["value"]) else None
 
 
 def _header(text: bytes, at: int, key: str) -> tuple[int, int] | None:
@@ -138,6 +161,8 @@ def _header(text: bytes, at: int, key: str) -> tuple[int, int] | None:
     if match is None or not _is_value(match["value"]):
         return None
     value = match["value"]
+    if value.endswith(b"("):
+        return None
     scheme, _, rest = value.replace(b"+", b" ").partition(b" ")
     if scheme.lower() in _SCHEMES and rest and rest.strip().lower() not in _STOP:
         return match.span("value")
@@ -147,6 +172,8 @@ def _header(text: bytes, at: int, key: str) -> tuple[int, int] | None:
 
 def _bare(text: bytes, at: int, key: str, sep: bytes, begin: int) -> tuple[int, int] | None:
     tight = sep == b"="
+    if sep.rstrip(b" \t").endswith(b"n") or b"\n" in sep:
+        tight = True  # a block of YAML holds nothing but the value
     start = text[begin - 1 : begin] if begin else b"\n"
     # A line of a .env file: its value may hold commas and brackets.
     lined = tight and (start in b"\n" or text[max(0, begin - 7) : begin] == b"export ")
@@ -172,7 +199,7 @@ def _plausible(value: bytes, strong: bool, tight: bool, lined: bool) -> bool:
             (strong and len(value) >= 4)
             or (tight and len(value) >= (8 if lined else 16))
             or _drawn(value)
-            or (len(value) >= 20 and _checks.entropy(value) >= 3.5)
+            or (len(value) >= 20 and checks.entropy(value) >= 3.5)
         )
     if strong:
         return len(value) >= 3 and (b"(" not in value or not value.endswith(b"("))
@@ -193,7 +220,20 @@ def _is_value(value: bytes) -> bool:
     return bool(value) and _PLACEHOLDER.fullmatch(value) is None and _REFERENCE.fullmatch(value) is None
 
 
+def _random(value: bytes) -> bool:
+    return len(value) >= 8 and b" " not in value and checks.mixed(value, 0, len(value))
+
+
 # Signs other than a name and a separator
+
+
+def _declared(match: re.Match[bytes]) -> bool:
+    value = match["value"]
+    return verdict(match["key"].decode()) == SECRET and _is_value(value) and value.lower() not in _STOP
+
+
+def _set(match: re.Match[bytes]) -> bool:
+    return _declared(match) and _random(match["value"])
 
 
 def _userinfo(match: re.Match[bytes]) -> bool:
@@ -201,7 +241,7 @@ def _userinfo(match: re.Match[bytes]) -> bool:
     _, colon, password = value.partition(b":")
     if colon:
         return bool(password) and _is_value(value)
-    return len(value) >= 16 and _checks.mixed(value, 0, len(value))
+    return len(value) >= 16 and checks.mixed(value, 0, len(value))
 
 
 def _bearer(match: re.Match[bytes]) -> bool:
@@ -239,5 +279,5 @@ def _any(match: re.Match[bytes]) -> bool:
 
 _SIGNS = (
     (_URL, _userinfo), (_URL_SLASHED, _userinfo), (_BEARER, _bearer), (_BASIC, _basic), (_OPTION, _option),
-    (_USER, _any), (_PROSE, _prose), (_SQL, _any),
+    (_USER, _any), (_PROSE, _prose), (_SQL, _any), (_TYPED, _declared), (_ATTRIBUTE, _declared), (_ENV, _set),
 )  # fmt: skip
