@@ -34,7 +34,7 @@ from belljar._version import __version__
 from belljar.errors import Code, UpstreamError
 from belljar.limits import Limits
 from belljar.rpc.servers import ServerSpec
-from belljar.rpc.upstreams import _quiet
+from belljar.rpc.upstreams import _quiet, _telemetry
 from belljar.rpc.upstreams._gate import Gate
 from belljar.rpc.upstreams._http import http_transport
 from belljar.rpc.upstreams._program import StartError
@@ -54,6 +54,7 @@ _REASON_S = 1.5
 _RESULT: Final[TypeAdapter[CallToolResult | InputRequiredResult]] = TypeAdapter(CallToolResult | InputRequiredResult)
 
 _quiet.install()
+_telemetry.install()
 
 
 @asynccontextmanager
@@ -63,7 +64,7 @@ async def connect(
     """A connection with its tools listed. `mode` is the library's: `auto`, or `legacy` if a server chokes on that."""
     transport = stdio_transport(spec, gate, words) if spec.command else http_transport(spec, gate, limits)
     info = Implementation(name="belljar", version=__version__)
-    with _quiet.quiet():
+    with _quiet.quiet(), _telemetry.alone():
         async with Client(transport, mode=mode, cache=None, client_info=info) as client:
             connection = Connection(spec, limits, client.session, gate, words)
             await connection.list_tools()
@@ -83,6 +84,7 @@ class Connection:
         self._session = session
         self._gate = gate
         self._words = words
+        self._way = _telemetry.Way(spec)
         self._listing = anyio.Lock()
         self._tools: Mapping[str, ToolInfo] = {}
         self._listed_at = 0.0
@@ -110,7 +112,7 @@ class Connection:
         """
         async with self._listing:
             try:
-                with anyio.fail_after(_LIST_S), _quiet.quiet():
+                with anyio.fail_after(_LIST_S), _quiet.quiet(), _telemetry.alone():
                     listed = await self._pages()
                     self._tools = await anyio.to_thread.run_sync(
                         tool_infos, self._spec.name, listed, abandon_on_cancel=True
@@ -151,9 +153,11 @@ class Connection:
         Raises:
             UpstreamError: RPC_ERROR, UNKNOWN_TOOL.
         """
-        request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=dict(args)))
+        meta = _telemetry.request_meta()
+        request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=dict(args), _meta=meta))
+        self._way.sent(self._session.protocol_version)
         try:
-            with _quiet.quiet():
+            with _quiet.quiet(), _telemetry.alone():
                 result = await self._session.send_request(request, _RESULT)
         except MCPError as exc:
             raise await self._failed(tool, exc) from None
@@ -161,6 +165,8 @@ class Connection:
             raise self._error(f"{self._spec.name}:{tool} answered with what is no valid MCP result") from None
         if isinstance(result, InputRequiredResult):
             raise self._error(f"{self._spec.name}:{tool} asks for input of a person or a model, which is not offered")
+        if result.is_error:
+            self._way.tool_failed()
         return plain_value(self._spec.name, tool, result, self._limits)
 
     async def _failed(self, tool: str, exc: MCPError) -> UpstreamError:
@@ -170,6 +176,7 @@ class Connection:
         if self._gate.over.is_set():
             reason = self._words.quoted(f"it {self._gate.reason}")
             return self._error(f"server {self._spec.name} died while answering {tool}: {reason}")
+        self._way.refused(exc.code)
         if exc.code == METHOD_NOT_FOUND:
             return self._error(f"server {self._spec.name} does not know {tool}", code=Code.UNKNOWN_TOOL)
         return self._error(self._said(exc) or "no reason given", data=exc.error.data)

@@ -1,0 +1,1 @@
+"""What spans are made of; `tracing.otel` is their door."""
