@@ -20,7 +20,7 @@ from belljar.errors import ValidationError
 __all__ = ["DEFAULT_PROJECT", "LOCAL_ORG", "Fqdn", "for_adhoc", "make", "parse"]
 
 LOCAL_ORG = "local"
-"""The organisation of everything that was not fetched from a registry."""
+"""The organisation of everything that was not fetched from a registry, nor published to one."""
 DEFAULT_PROJECT = "default"
 
 # 64 characters a part: what DNS gives a label, plus one; five of them still fit a column and a database index.
@@ -60,6 +60,19 @@ class Fqdn:
     def sha256(self) -> str | None:
         """The full hash, if it is known."""
         return self.hash if len(self.hash) == 64 else None
+
+    @property
+    def family(self) -> str:
+        """The four names alone: what stays when the source changes."""
+        return f"{self.org}.{self.project}.{self.namespace}.{self.action}"
+
+    def at(self, digest: str) -> Fqdn:
+        """The same names with another hash.
+
+        Raises:
+            ValidationError: it is none.
+        """
+        return replace(self, hash=digest)
 
     @property
     def exact(self) -> str:

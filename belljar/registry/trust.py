@@ -14,18 +14,12 @@ rename: two processes lose nothing of each other's, and a crash leaves the old f
 from __future__ import annotations
 
 import json
-import os
-import stat
-import tempfile
-import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from belljar import show
-from belljar.errors import ConfigError
 from belljar.limits import MIB
+from belljar.registry._private import PrivateFile
 from belljar.rpc import jsontext
 from belljar.rpc.servers import ServerSpec
 from belljar.rpc.world import ToolInfo
@@ -36,8 +30,6 @@ _VERSION = 1
 # A hundred servers of ten thousand tools; the oldest are dropped beyond, and asked about again.
 _MAX_BYTES = 128 * MIB
 _MAX_SERVERS = 100
-_LOCK_S = 5.0
-_LOCK_PAUSE_S = 0.02
 
 
 def identity(server: ServerSpec) -> str:
@@ -53,7 +45,7 @@ class TrustStore:
     """Reads the file when first asked, and again before each change."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = PrivateFile(path, advice="move it away to start without trust and pins")
         self._servers: dict[str, dict[str, Any]] | None = None
 
     def trusted(self, server: ServerSpec) -> bool:
@@ -102,7 +94,7 @@ class TrustStore:
         return self._servers.get(identity(server), {})
 
     def _change(self, server: ServerSpec, change: Callable[[dict[str, Any]], object]) -> None:
-        with self._locked():
+        with self._file.locked():
             servers = self._read()
             entry = servers.pop(identity(server), {})
             change(entry)
@@ -115,91 +107,29 @@ class TrustStore:
     # the file
 
     def _read(self) -> dict[str, dict[str, Any]]:
-        try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except FileNotFoundError:
-            return {}
-        except OSError as exc:
-            raise self._unusable(exc.strerror or "cannot be opened") from None
-        try:
-            self._check(os.fstat(descriptor), stat.S_ISREG, "file")
-            self._check(os.stat(self._path.parent), stat.S_ISDIR, "folder")
-            with open(descriptor, "rb", closefd=False) as file:
-                return self._servers_of(file.read(_MAX_BYTES + 1))
-        finally:
-            os.close(descriptor)
+        text = self._file.read(_MAX_BYTES)
+        return {} if text is None else self._servers_of(text)
 
     def _servers_of(self, text: bytes) -> dict[str, dict[str, Any]]:
         try:
             document = jsontext.parse(text, max_bytes=_MAX_BYTES)
         except jsontext.JsonError as exc:
-            raise self._unusable(f"is not our JSON: {exc}") from None
+            raise self._file.unusable(f"is not our JSON: {exc}") from None
         fields = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
         servers: Any = fields.get("servers")
         if not isinstance(servers, dict) or fields.get("version") != _VERSION:
-            raise self._unusable(f"is not of version {_VERSION}")
+            raise self._file.unusable(f"is not of version {_VERSION}")
         if not all(_is_entry(entry) for entry in cast("dict[str, Any]", servers).values()):
-            raise self._unusable("holds an entry that is none")
+            raise self._file.unusable("holds an entry that is none")
         return cast("dict[str, dict[str, Any]]", servers)
 
     def _write(self, servers: dict[str, dict[str, Any]]) -> None:
         text = json.dumps({"version": _VERSION, "servers": servers}, ensure_ascii=False, indent=1)
-        descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".trust-")  # mode 0600, O_EXCL
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(descriptor)
-            os.replace(temporary, self._path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-
-    @contextmanager
-    def _locked(self) -> Generator[None]:
-        """Alone among all processes, or an error after 5 s. The lock file stays: removing it would be a race."""
-        import fcntl
-
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._check(os.stat(self._path.parent), stat.S_ISDIR, "folder")
-        lock = self._path.with_name(f"{self._path.name}.lock")
-        try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as exc:
-            raise self._unusable(f"cannot be locked: {exc.strerror}") from None
-        try:
-            deadline = time.monotonic() + _LOCK_S
-            while not _try_lock(fcntl.flock, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                if time.monotonic() > deadline:
-                    raise self._unusable(f"has been locked by another process for {_LOCK_S:g} s")
-                time.sleep(_LOCK_PAUSE_S)
-            yield
-        finally:
-            os.close(descriptor)
-
-    def _check(self, status: os.stat_result, is_kind: Callable[[int], bool], kind: str) -> None:
-        if not is_kind(status.st_mode):
-            raise self._unusable(f"is in the way: not a {kind}")
-        if status.st_uid != os.geteuid():
-            raise self._unusable(f"belongs to another user (its {kind})")
-        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise self._unusable(f"can be written by others (its {kind}); chmod go-w it after looking inside")
-
-    def _unusable(self, what: str) -> ConfigError:
-        path = show.text(str(self._path), max_chars=200)
-        return ConfigError(f"{path} {what}; move it away to start without trust and pins")
+        self._file.write(text.encode())
 
 
 def _digests(tools: Mapping[str, ToolInfo]) -> dict[str, str]:
     return {name: tool.digest for name, tool in tools.items() if not tool.unavailable}
-
-
-def _try_lock(flock: Callable[[int, int], None], descriptor: int, operation: int) -> bool:
-    try:
-        flock(descriptor, operation)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _is_entry(entry: Any) -> bool:
