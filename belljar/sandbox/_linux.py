@@ -9,16 +9,17 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
 from belljar.errors import WallError
-from belljar.sandbox import _landlock, _prctl, _rlimits, _seccomp
+from belljar.sandbox import _landlock, _prctl, _rlimits, _seccomp, _threads
 
-__all__ = ["Folders", "Ready", "make_ready", "stand"]
+__all__ = ["Folders", "Ready", "count_threads", "make_ready", "stand"]
 
 _T = TypeVar("_T")
+Step = tuple[str, Callable[[], None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,40 +37,65 @@ class Ready:
     libc: _prctl.Libc
     parent: int
     ids: tuple[int, int]
+    folders: Folders
     ruleset: _landlock.Ruleset | None
     filter: _seccomp.Filter | None
     kind: _rlimits.Kind
 
-    def steps(self, room: _rlimits.Room | None) -> dict[str, Callable[[], None]]:
+    def steps(self, room: _rlimits.Room | None, threads: _threads.Threads | None) -> list[Step]:
         """Each wall's name and what puts it up, in order; without those that are waived."""
-        steps: dict[str, Callable[[], None]] = {
-            "ids": partial(_prctl.drop_ids, self.libc, *self.ids),
-            "pdeathsig": partial(_prctl.die_with_parent, self.libc, self.parent),
-            "undumpable": partial(_prctl.make_undumpable, self.libc),
-            "no_new_privs": partial(_prctl.forbid_new_privileges, self.libc),
-        }
+        steps: list[Step] = [
+            ("ids", partial(_prctl.drop_ids, self.libc, *self.ids)),
+            ("pdeathsig", partial(_prctl.die_with_parent, self.libc, self.parent)),
+            ("undumpable", partial(_prctl.make_undumpable, self.libc)),
+            ("no_new_privs", partial(_prctl.forbid_new_privileges, self.libc)),
+        ]
+        if self.filter and threads:  # it needs a descriptor for a moment
+            steps.append(("seccomp", partial(threads.install, self.libc)))
         if self.ruleset:
-            steps["landlock"] = partial(self.ruleset.enter, self.libc)
-        steps["rlimits"] = partial(_rlimits.lower_limits, room, self.kind)
+            steps.append(("landlock", partial(self.ruleset.enter, self.libc)))
+        steps.append(("rlimits", partial(_rlimits.lower_limits, room, self.kind)))
         if self.filter:
-            steps["seccomp"] = partial(self.filter.load, self.libc)
+            steps.append(("seccomp", partial(self.filter.load, self.libc)))
         return steps
 
 
-def make_ready(waive: frozenset[str], folders: Folders, threads: bool, ids: tuple[int, int]) -> Ready:
+def make_ready(waive: frozenset[str], folders: Folders, kind: _rlimits.Kind, ids: tuple[int, int]) -> Ready:
     """Ask the kernel, compile the filter, build the ruleset.
 
     Raises:
         WallError: a wall that is not waived cannot stand on this machine.
     """
     libc = _prctl.Libc()
-    kind = _rlimits.Kind(threads=threads, reading=bool(folders.read_only), writing=bool(folders.writable))
     ruleset = filter_ = None
     if "seccomp" not in waive:
         filter_ = stand("seccomp", partial(_seccomp.build_filter, _allowed(kind)))
     if "landlock" not in waive:  # last: it holds a descriptor
         ruleset = stand("landlock", partial(_landlock.build_ruleset, libc, folders.read_only, folders.writable))
-    return Ready(libc, os.getpid(), ids, ruleset, filter_, kind)
+    return Ready(libc, os.getpid(), ids, folders, ruleset, filter_, kind)
+
+
+def granting(ready: Ready, folder: str) -> Ready:
+    """The same with a ruleset that also grants a folder to write in.
+
+    Raises:
+        WallError: it cannot be opened.
+    """
+    assert ready.ruleset is not None
+    folders = replace(ready.folders, writable=(*ready.folders.writable, folder))
+    build = partial(_landlock.build_ruleset, ready.libc, folders.read_only, folders.writable)
+    ruleset = stand("landlock", build)
+    ready.ruleset.close()
+    return replace(ready, folders=folders, ruleset=ruleset)
+
+
+def count_threads() -> _threads.Threads:
+    """A counter for the workers of this process.
+
+    Raises:
+        WallError: no libseccomp, which knows the numbers.
+    """
+    return stand("seccomp", lambda: _threads.Threads(_seccomp.resolver()))
 
 
 def stand(name: str, put_up: Callable[[], _T]) -> _T:
@@ -86,6 +112,8 @@ def stand(name: str, put_up: Callable[[], _T]) -> _T:
 
 def _allowed(kind: _rlimits.Kind) -> tuple[_seccomp.Allowed, ...]:
     allowed = _seccomp.ALLOWED
+    if kind.native:
+        allowed += _seccomp.NATIVE
     if kind.threads:
         allowed += _seccomp.THREADS
     if kind.reading or kind.writing:

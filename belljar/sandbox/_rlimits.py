@@ -20,6 +20,8 @@ __all__ = ["Kind", "Room", "lower_limits"]
 # With folders to read a worker opens files: an import holds a handful at once.
 _DESCRIPTORS_WITH_FOLDERS = 64
 _FILE_BYTES_WITH_FOLDER = 64 * MIB
+# The one memory RLIMIT_DATA does not count is the first thread's stack; systems give it 8 MiB, and some no end.
+_STACK_BYTES = 64 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Kind:
     threads: bool = False
     reading: bool = False
     writing: bool = False
+    native: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ def lower_limits(room: Room | None, kind: Kind) -> None:
     for limit in (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO):
         _lower(limit, 0)
     _lower(resource.RLIMIT_FSIZE, _FILE_BYTES_WITH_FOLDER if kind.writing else 0)
+    _lower_stack()
     folders = kind.reading or kind.writing
     _lower(resource.RLIMIT_NOFILE, _DESCRIPTORS_WITH_FOLDERS if folders else _lowest_free_descriptor())
     if not kind.threads:
@@ -70,6 +74,16 @@ def lower_limits(room: Room | None, kind: Kind) -> None:
     if room is not None:
         _lower(resource.RLIMIT_DATA, room.data)
         _lower(resource.RLIMIT_AS, room.address_space)
+
+
+def _lower_stack() -> None:
+    """As others, but never raise the soft limit: then recursion would go on for long before it hits the end."""
+    soft, hard = (_finite(limit) for limit in resource.getrlimit(resource.RLIMIT_STACK))
+    resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
+
+
+def _finite(limit: int) -> int:
+    return _STACK_BYTES if limit == resource.RLIM_INFINITY else min(limit, _STACK_BYTES)
 
 
 def _lower(limit: int, value: int) -> None:

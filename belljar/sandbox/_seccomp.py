@@ -25,7 +25,18 @@ from typing import Any
 
 from belljar.sandbox._prctl import Libc
 
-__all__ = ["ALLOWED", "READING", "THREADS", "WRITING", "Allowed", "Filter", "build_filter", "resolver"]
+__all__ = [
+    "ALLOWED",
+    "NATIVE",
+    "READING",
+    "THREADS",
+    "WRITING",
+    "Allowed",
+    "Filter",
+    "Header",
+    "build_filter",
+    "resolver",
+]
 
 _SET_MODE_FILTER, _FLAG_TSYNC = 1, 1
 _PROT_WRITE, _PROT_EXEC = 2, 4
@@ -46,6 +57,9 @@ class Allowed:
 
 _NO_ADDRESS = (4, 0xFFFFFFFFFFFFFFFF, 0)
 _NOT_EXECUTABLE = (2, _PROT_EXEC, 0)
+# Memory that RLIMIT_DATA counts: shared memory and stacks that grow are not. The same bits on all we have a filter for.
+_MAP_SHARED, _MAP_ANONYMOUS, _MAP_GROWSDOWN = 0x1, 0x20, 0x100
+_COUNTED = (3, _MAP_SHARED | _MAP_GROWSDOWN, 0)
 
 ALLOWED = (
     Allowed("read", "the channel, when it is a pipe"),
@@ -55,7 +69,7 @@ ALLOWED = (
     Allowed("poll", "wait for the channel with a deadline"),
     Allowed("ppoll", "the same where there is no poll (aarch64)"),
     Allowed("close", "give descriptors back"),
-    Allowed("mmap", "memory of the box and of CPython; not executable", (_NOT_EXECUTABLE,)),
+    Allowed("mmap", "memory of the box and of CPython; private, not executable", (_NOT_EXECUTABLE, _COUNTED)),
     Allowed("mprotect", "the box's memory grows; not executable", (_NOT_EXECUTABLE,)),
     Allowed("munmap", "memory given back"),
     Allowed("mremap", "realloc of large blocks; cannot change protection"),
@@ -86,6 +100,14 @@ THREADS = (
 )
 """And with threads."""
 
+NATIVE = (
+    Allowed("getpid", "names of threads and log records"),
+    Allowed("clock_nanosleep", "time.sleep"),
+    Allowed("getrusage", "resource.getrusage"),
+    Allowed("writev", "last words of libc, and prints of other C libraries"),
+)
+"""And where a capability runs in CPython itself."""
+
 READING = (
     Allowed("openat", "import; Landlock says which files"),
     Allowed("open", "the same, older spelling"),
@@ -102,7 +124,12 @@ READING = (
     Allowed(
         "mmap",
         "code of native wheels; never writable as well",
-        ((2, _PROT_WRITE | _PROT_EXEC, _PROT_EXEC),),
+        ((2, _PROT_WRITE | _PROT_EXEC, _PROT_EXEC), _COUNTED),
+    ),
+    Allowed(
+        "mmap",
+        "a file read as memory",
+        (_NOT_EXECUTABLE, (3, _MAP_SHARED | _MAP_ANONYMOUS | _MAP_GROWSDOWN, _MAP_SHARED)),
     ),
 )
 """And with folders to read: what importing from them takes, native wheels included."""
@@ -115,8 +142,28 @@ WRITING = (
     Allowed("rmdir", "the same"),
     Allowed("ftruncate", "open for writing"),
     Allowed("pwrite64", "files"),
+    Allowed("rename", "os.replace; within one folder, Landlock says"),
+    Allowed("renameat", "the same"),
+    Allowed("renameat2", "the same, without its flags", ((4, _WORD, 0),)),
+    Allowed("fcntl", "locks of files, as SQLite wants them: F_GETLK to F_SETLKW", ((1, _WORD & ~0x3, 4),)),
+    Allowed("faccessat", "os.access"),
+    Allowed("faccessat2", "the same"),
+    Allowed("access", "the same"),
+    Allowed("geteuid", "SQLite, for files it makes"),
+    Allowed("fsync", "files"),
+    Allowed("fdatasync", "files"),
 )
 """And with a folder to write."""
+
+
+class Header:
+    """A program as seccomp(2) takes it, kept in C memory: `struct sock_fprog`."""
+
+    def __init__(self, program: bytes) -> None:
+        self._code = ctypes.create_string_buffer(program, len(program))
+        header = struct.pack("@HxxxxxxQ", len(program) // 8, ctypes.addressof(self._code))
+        self._header = ctypes.create_string_buffer(header, len(header))
+        self.address = ctypes.addressof(self._header)
 
 
 class Filter:
@@ -125,14 +172,11 @@ class Filter:
     def __init__(self, number: int, program: bytes) -> None:
         self.program = program
         self._number = number
-        self._code = ctypes.create_string_buffer(program, len(program))
-        header = struct.pack("@HxxxxxxQ", len(program) // 8, ctypes.addressof(self._code))  # struct sock_fprog
-        self._header = ctypes.create_string_buffer(header, len(header))
+        self._header = Header(program)
 
     def load(self, libc: Libc) -> None:
         """Put it on, for every thread of this process; nothing takes it off."""
-        address = ctypes.addressof(self._header)
-        if libc.syscall("seccomp", self._number, _SET_MODE_FILTER, _FLAG_TSYNC, address):
+        if libc.syscall("seccomp", self._number, _SET_MODE_FILTER, _FLAG_TSYNC, self._header.address):
             raise OSError(errno.ESRCH, "a thread could not be brought under the filter")
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from belljar.errors import ConfigError
 from belljar.sandbox.componentize import COMPONENT, read_record
 
-__all__ = ["Progress", "compiled_path", "main", "open_compiled", "search_path"]
+__all__ = ["Progress", "compiled_path", "main", "open_compiled", "open_folder", "search_path"]
 
 Progress = Callable[[float, float], None]
 """Told (seconds so far, seconds expected) a few times a second while the guest compiles."""
@@ -79,7 +79,19 @@ def _make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
-def _open_checked(path: Path) -> int:
+def open_folder(path: Path) -> int:
+    """A descriptor of a folder that holds code, checked as the compiled guest is.
+
+    Raises:
+        ConfigError: it is not there, or cannot be trusted.
+    """
+    try:
+        return _open_checked(path, stat.S_IFDIR)
+    except OSError as exc:
+        raise ConfigError(f"cannot use {path}: {exc.strerror or exc}") from exc
+
+
+def _open_checked(path: Path, kind: int = stat.S_IFREG) -> int:
     """Open `path` component by component, each one owned by us or root and writable by no one else."""
     path = Path(os.path.abspath(path))
     real = Path(os.path.realpath(path.parent)) / path.name  # links on the way are followed once, then walked as folders
@@ -96,8 +108,8 @@ def _open_checked(path: Path) -> int:
         os.close(folder)
     status = os.fstat(fd)
     try:
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{path} is no regular file; remove it")
+        if stat.S_IFMT(status.st_mode) != kind:
+            raise ConfigError(f"{path} is no {'folder' if kind == stat.S_IFDIR else 'regular file'}; remove it")
         _check_owner(status, str(path))
     except ConfigError:
         os.close(fd)

@@ -25,7 +25,7 @@ from belljar.errors import ConfigError, ValidationError
 from belljar.limits import KIB, MAX_JSON_DEPTH
 from belljar.rpc.policy import Declared
 
-__all__ = ["MAX_METADATA_BYTES", "Metadata", "read"]
+__all__ = ["MAX_METADATA_BYTES", "Metadata", "read", "tables"]
 
 # 16 KiB: a hundred times what a block has; TOML parsers are not linear in everything.
 MAX_METADATA_BYTES = 16 * KIB
@@ -67,6 +67,17 @@ def read(source: str) -> Metadata | None:
     if len(blocks) > 1:
         raise ValidationError(f"the code has {len(blocks)} '# /// script' blocks: keep one")
     return _metadata(_toml(blocks[0]))
+
+
+def tables(source: str) -> tuple[str, ...]:
+    """Whose `[tool.NAME]` tables the block of a source has; `read` has found it to be in order.
+
+    Raises:
+        ValidationError: it is not.
+    """
+    blocks = [content for kind, content in _blocks(source) if kind == "script"]
+    tool: object = _toml(blocks[0]).get("tool") if blocks else None
+    return tuple(cast("dict[str, object]", tool)) if isinstance(tool, dict) else ()
 
 
 def _blocks(source: str) -> list[tuple[str, list[str]]]:

@@ -1,8 +1,9 @@
 """The pool: parked boxes ahead of need, one zygote for each kind of box.
 
 A run takes a parked box and the place is filled again at once. Who asks first is served first; at most `most` boxes
-are in use, and who asks beyond that waits. A box is used once, or, where `reuse` is more than 1, by the same principal
-again. What dies is replaced: a worker by the next fork, a zygote by a new one, with a back-off if it dies young.
+of a level are in use, and who asks beyond that waits. A box is used once, or, where `reuse` is more than 1, by the same
+principal again. What dies is replaced: a worker by the next fork, a zygote by a new one, with a back-off if it dies
+young.
 Without demand the pool shrinks to one parked box a kind, and a kind nobody asks for is closed.
 """
 
@@ -14,13 +15,16 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from belljar.errors import BelljarError, WallError, WorkerCrash, unwrapped
+from belljar.sandbox.compiled import open_folder
 from belljar.sandbox.host import BoxProcess, PoolKey, ZygoteProcess
+from belljar.sandbox.workfolder import remove_left_behind
 
 __all__ = ["Pool", "PoolSettings"]
 
@@ -41,7 +45,7 @@ class PoolSettings:
     parked: int = 0
     """Boxes held ready of each kind; 0: one a core and one more."""
     most: int = 0
-    """Boxes in use at once; 0: four a core."""
+    """Boxes in use at once, of runs at one level; 0: four a core."""
     reuse: int = 1
     """Runs one worker may serve, all of one principal."""
     idle_s: float = 60.0
@@ -58,7 +62,8 @@ class Pool:
         self._idle_s = settings.idle_s
         self._open_cwasm = open_cwasm
         self._tasks = tasks
-        self._places = anyio.Semaphore(settings.most or 4 * cores)
+        self._most = settings.most or 4 * cores
+        self._places: dict[int, anyio.Semaphore] = {}
         self._shelves: dict[PoolKey, _Shelf] = {}
 
     def warm(self, key: PoolKey) -> None:
@@ -66,13 +71,16 @@ class Pool:
         self._shelf(key)
 
     @asynccontextmanager
-    async def box(self, key: PoolKey, principal: str) -> AsyncGenerator[BoxProcess]:
+    async def box(self, key: PoolKey, principal: str, *, level: int = 0) -> AsyncGenerator[BoxProcess]:
         """A parked box for one run; whatever happens in the block, it is gone or used up after it.
+
+        A run that was called by another says at which `level`. Each level has places of its own: those above wait for
+        it, and must not hold what it waits for.
 
         Raises:
             WallError, WorkerCrash: no box can be had; says why.
         """
-        async with self._places:
+        async with self._places.setdefault(level, anyio.Semaphore(self._most)):
             shelf = self._shelf(key)
             box = await shelf.take(principal)
             try:
@@ -111,7 +119,8 @@ class _Shelf:
         self.closed = False
         self._key = key
         self._target = target
-        self._reuse = reuse
+        # Native code leaves nothing of its process to trust: such a worker is used once.
+        self._reuse = 1 if key.backend == "process" else reuse
         self._idle_s = idle_s
         self._open_cwasm = open_cwasm
         self._zygote: ZygoteProcess | None = None
@@ -166,11 +175,20 @@ class _Shelf:
         return zygote.failure is None and zygote.serving.is_set()
 
     async def _start(self) -> ZygoteProcess:
-        cwasm = await anyio.to_thread.run_sync(self._open_cwasm)  # it may have to be compiled first
+        if self._key.work:
+            await anyio.to_thread.run_sync(remove_left_behind, Path(self._key.work))
+        if self._key.backend == "process" and not self._key.packages:
+            return ZygoteProcess(self._key, None, self._reuse)
+        given = await anyio.to_thread.run_sync(self._open_given)
         try:
-            return ZygoteProcess(self._key, cwasm, self._reuse)
+            return ZygoteProcess(self._key, given, self._reuse)
         finally:
-            os.close(cwasm)
+            os.close(given)
+
+    def _open_given(self) -> int:
+        if self._key.backend == "process":
+            return open_folder(Path(self._key.packages))
+        return self._open_cwasm()  # it may have to be compiled first
 
     async def _keep(self, zygote: ZygoteProcess) -> None:
         async with anyio.create_task_group() as self._tasks:

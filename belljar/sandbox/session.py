@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from belljar.errors import BelljarError, Code, GuestError, Interrupted, ProtocolError, WorkerCrash, unwrapped
@@ -21,11 +22,14 @@ from belljar.limits import Limits
 from belljar.rpc.admission import Admitted
 from belljar.rpc.messages import Call, Execute, Fault, Log, Ready, Result, Return
 from belljar.sandbox.host import BoxProcess
+from belljar.sandbox.workfolder import WorkFolder
 
 __all__ = ["Door", "Outcome", "Output", "Session"]
 
 # A dead worker is reaped in milliseconds.
 _REAPED_S = 0.5
+# How often the files of a run are counted.
+_WATCH_S = 0.1
 
 
 class Door(Protocol):
@@ -114,10 +118,14 @@ class Session:
         """Run to the end. Does not raise for what guest, worker or calls do; cancelling it passes through."""
         self._scope.deadline = anyio.current_time() + self._limits.wall
         last: Result | Fault | None = None
+        if self._box.prints is not None:
+            self._box.prints.listen(self._output.add)
         with self._scope:
             try:
                 with unwrapped():
                     async with anyio.create_task_group() as tasks:
+                        if self._box.work is not None:
+                            tasks.start_soon(self._watch, self._box.work)
                         await self._box.send_rest(self._box.send_now(execute))
                         last = await self._converse(tasks)
                         tasks.cancel_scope.cancel()
@@ -125,6 +133,8 @@ class Session:
                 self._failure = self._failure or exc
         if isinstance(self._failure, WorkerCrash):
             self._failure = await _explained(self._box, self._failure)
+        if self._box.prints is not None:
+            self._box.prints.drain()
         if self._failure is not None:
             return Outcome(None, self._failure)
         if last is None:
@@ -132,6 +142,13 @@ class Session:
             return Outcome(None, GuestError(message, code=Code.EXECUTION_TIMEOUT))
         self._box.reusable = not (isinstance(last, Fault) and last.code == Code.WORKER_CRASH)
         return Outcome(last, None)
+
+    async def _watch(self, work: WorkFolder) -> None:
+        """End the run when its files are more than they may be."""
+        while not (excess := await anyio.to_thread.run_sync(work.excess)):  # noqa: ASYNC110 - another process
+            await anyio.sleep(_WATCH_S)
+        self._failure = GuestError(f"the run wrote {excess}; write less", code=Code.RESULT_LIMIT)
+        self._scope.cancel()
 
     async def _converse(self, tasks: TaskGroup) -> Result | Fault:
         while True:
@@ -165,11 +182,16 @@ class Session:
             self._places.release()
 
 
-async def _explained(box: BoxProcess, crash: WorkerCrash) -> WorkerCrash:
+async def _explained(box: BoxProcess, crash: WorkerCrash) -> BelljarError:
     """The same, with what ended the worker, if the zygote says so in time."""
     with anyio.move_on_after(_REAPED_S):
         await box.gone.wait()
-    if box.status is None or not os.WIFSIGNALED(box.status):
+    if box.status is None:
+        return crash
+    if box.native and os.WIFEXITED(box.status):
+        # A worker of ours that can still say something ends with a message.
+        return GuestError("the capability ended its interpreter (os._exit) instead of returning a value")
+    if not os.WIFSIGNALED(box.status):
         return crash
     name = signal.Signals(os.WTERMSIG(box.status)).name
     return WorkerCrash(f"the worker was ended by {name}, from outside or by what the capability did to its interpreter")

@@ -32,11 +32,13 @@ from belljar.errors import ConfigError
 if TYPE_CHECKING:
     from belljar.sandbox._linux import Ready
     from belljar.sandbox._rlimits import Room
+    from belljar.sandbox._threads import Threads
 
-__all__ = ["WALLS", "Wall", "WallInfo", "check_waivable", "prepare"]
+__all__ = ["NOBODY", "WALLS", "Wall", "WallInfo", "check_waivable", "prepare"]
 
 # `nobody` everywhere; owns nothing, so a worker that got out of all else could still not touch a user's files.
-_NOBODY = 65534
+NOBODY = 65534
+"""Whom a worker becomes that was started by root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,22 @@ class Wall:
 
         return stand("rlimits", lambda: Room.beyond_now(memory, reserve))
 
-    def tighten(self, room: Room | None = None) -> tuple[str, ...]:
+    def threads(self) -> Threads | None:
+        """What counts the threads of workers forked from here on; part of the wall "seccomp".
+
+        Raises:
+            WallError: this kernel cannot.
+        """
+        if self._ready is None or self._ready.filter is None:
+            return None
+        from belljar.sandbox._linux import count_threads
+
+        return count_threads()
+
+    def tighten(self, room: Room | None = None, threads: Threads | None = None) -> tuple[str, ...]:
         """Put every wall up around this process, just forked from the one that prepared, and name them.
+
+        `threads` must be answered by that one from then on.
 
         Raises:
             WallError: a wall did not go up; `walls` names it. The process must end: it is half walled in.
@@ -137,10 +153,22 @@ class Wall:
         from belljar.sandbox._linux import stand  # there already: `prepare` imported it
 
         names = self.names
-        for name, put_up in self._ready.steps(room).items():
+        for name, put_up in self._ready.steps(room, threads):
             if name in names:
                 stand(name, put_up)
         return names
+
+    def granting(self, folder: str) -> Wall:
+        """The same wall, for one worker that may also write in this folder. Built there: rulesets are shared by forks.
+
+        Raises:
+            WallError: the folder cannot be granted.
+        """
+        if self._ready is None or self._ready.ruleset is None:
+            return self
+        from belljar.sandbox._linux import granting
+
+        return replace(self, _ready=granting(self._ready, folder))
 
     def alone(self, name: str) -> Wall:
         """This wall with only `name` up, to see what it does by itself.
@@ -173,8 +201,10 @@ def prepare(
     read_only: tuple[str, ...] = (),
     writable: tuple[str, ...] = (),
     threads: bool = False,
-    uid: int = _NOBODY,
-    gid: int = _NOBODY,
+    native: bool = False,
+    work: bool = False,
+    uid: int = NOBODY,
+    gid: int = NOBODY,
 ) -> Wall:
     """Make everything ready for workers forked from this process.
 
@@ -183,6 +213,8 @@ def prepare(
         read_only: folders a worker may read and import from.
         writable: folders it may read, write, and remove files in.
         threads: whether it may start threads.
+        native: whether it runs a capability in CPython itself, rather than in a box.
+        work: whether each is granted a work folder of its own, by `granting`.
         uid: whom to become if started as root.
         gid: its group.
 
@@ -194,5 +226,7 @@ def prepare(
     if sys.platform != "linux":
         return Wall("wasm-only", waive)
     from belljar.sandbox._linux import Folders, make_ready  # Linux alone has what it imports
+    from belljar.sandbox._rlimits import Kind
 
-    return Wall("linux", waive, make_ready(waive, Folders(read_only, writable), threads, (uid, gid)))
+    kind = Kind(threads, bool(read_only), work or bool(writable), native)
+    return Wall("linux", waive, make_ready(waive, Folders(read_only, writable), kind, (uid, gid)))

@@ -12,98 +12,22 @@ neither the box (it checks what it must read, the rest is checked again behind t
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import select
-import socket
-import time
-from collections import deque
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from belljar.errors import ProtocolError
-from belljar.limits import MAX_FRAME_BYTES
-from belljar.rpc.frames import MAX_DECISIONS, Frames, encode
-from belljar.rpc.messages import Call, Execute, Fault, FromWorker, Log, Ready, Result, Return
+from belljar.rpc.frames import Frames, encode
+from belljar.rpc.messages import Execute, Fault, Ready, Result
+from belljar.sandbox.channel import CHUNK, Reporter, answer_text, calls_of, decisions_of, ending, logs_of
 from belljar.sandbox.timeline import Timeline
 
-__all__ = ["Reporter", "Worker"]
+__all__ = ["Worker"]
 
-_CHUNK = 256 << 10
-# Room for the frame's other fields.
-_MAX_VALUE = MAX_FRAME_BYTES - (256 << 10)
-# Twice what one call may hold: calls cross together, and what they hold stands escaped in their list.
-_MAX_STEP = 2 * MAX_FRAME_BYTES
-_LOG_CHARS = 1 << 20
 _REHEARSE = ("", "{}", "0", False)
 # The first box rehearses before the fork and after it; its second question is where the zygote stays. Boxes of a worker
 # that is reused do not rehearse: that would cost more than it saves.
 _FORK_POINT = 2
-# What a guest may call its own failure; the codes of calls are checked against the ledger by the host.
-_GUEST_CODES = frozenset(
-    "CAPABILITY_ERROR SYNTAX_ERROR RESULT_NOT_JSON MEMORY_LIMIT RPC_ERROR RPC_TIMEOUT UNKNOWN_TOOL PERMISSION_DENIED "
-    "UPSTREAM_UNAVAILABLE".split()
-)
-
-
-class Reporter:
-    """Frames on the worker's one socket; if the host is gone, so are we. Made before the walls go up."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        self._sock = sock
-        self._frames = Frames.to_worker()
-        self._inbox: deque[Any] = deque()
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
-
-    def send(self, *messages: FromWorker) -> None:
-        data = memoryview(b"".join([encode(message) for message in messages]))
-        while data:
-            try:
-                data = data[self._sock.send(data) :]
-            except BlockingIOError:
-                self._wait_writable()
-            except OSError:
-                os._exit(0)
-
-    def _wait_writable(self) -> None:
-        poll = select.poll()
-        poll.register(self._sock, select.POLLOUT)
-        poll.poll()
-
-    def receive(self, timeout_ms: int) -> Any:
-        """The next message, or None when the time is up; negative: wait for ever."""
-        deadline = None if timeout_ms < 0 else time.monotonic_ns() + timeout_ms * 1_000_000
-        while not self._inbox:
-            if self._read():
-                continue
-            left_ns = 0 if deadline is None else deadline - time.monotonic_ns()
-            if left_ns <= 0 and deadline is not None:
-                return None
-            self._poll.poll(None if deadline is None else -(-left_ns // 1_000_000))
-        return self._inbox.popleft()
-
-    def _read(self) -> bool:
-        try:
-            chunk = self._sock.recv(_CHUNK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            os._exit(0)
-        if not chunk:
-            os._exit(0)
-        self._inbox.extend(self._frames.feed(chunk))
-        return True
-
-    def returns(self, timeout_ms: int) -> list[Return]:
-        """The next answer and what else has come with it; empty when the time is up."""
-        message = self.receive(timeout_ms)
-        found: list[Return] = []
-        while message is not None:
-            found.append(message)
-            message = self._inbox.popleft() if self._inbox else None
-        return found
 
 
 class Worker:
@@ -159,25 +83,25 @@ class Worker:
         if reporter is None:  # the rehearsal has a host of its own
             return "[]"
         if calls != "[]":
-            reporter.send(*_calls(reporter, calls))
+            reporter.send(*calls_of(reporter, calls))
         due = self._timeline.answers_due()
         # In a replay exactly as many as then, however long they take.
         returns = reporter.returns(timeout_ms) if due is None else [reporter.receive(-1) for _ in range(due)]
         self._timeline.waited(len(returns))
-        return f"[{','.join(map(_answer, returns))}]"
+        return f"[{','.join(map(answer_text, returns))}]"
 
     def log(self, store: Any, stream: str, text: str) -> None:
         if self._reporter is None:
             self.python = text
         elif stream:
-            for start in range(0, len(text), _LOG_CHARS):
-                self._reporter.send(Log("stderr" if stream == "stderr" else "stdout", text[start : start + _LOG_CHARS]))
+            for message in logs_of(stream, text):
+                self._reporter.send(message)
 
     def random_bytes(self, store: Any, count: int) -> bytes:
         self._shadowed.add("random")
         # A stream of its own for each request, so that no request can be told from another's bytes.
         self._drawn += 1
-        return hashlib.shake_256(self._seed + self._drawn.to_bytes(8, "little")).digest(min(count, _CHUNK))
+        return hashlib.shake_256(self._seed + self._drawn.to_bytes(8, "little")).digest(min(count, CHUNK))
 
     def random_u64(self, store: Any) -> int:
         return int.from_bytes(self.random_bytes(store, 8), "little")
@@ -200,15 +124,7 @@ class Worker:
     def report(self, ok: bool, text: str, observed: str) -> None:
         """Send what the guest returned."""
         assert self._reporter is not None
-        decisions = _decisions(observed)
-        clock = self._timeline.noted()
-        stats = {"timeline": self._timeline.events}
-        if not ok:
-            self._reporter.send(_fault(text, decisions, clock, stats))
-        elif len(text.encode()) > _MAX_VALUE:
-            self._reporter.send(Fault("RESULT_LIMIT", f"the result has {len(text)} characters of JSON"))
-        else:
-            self._reporter.send(Result(text, decisions, clock, stats))
+        self._reporter.send(ending(ok, text, observed, self._timeline.noted(), {"timeline": self._timeline.events}))
 
     def report_trap(self, exc: BaseException) -> None:
         """Send that the box itself ended: this is the worker's word, not the guest's."""
@@ -223,56 +139,7 @@ def _rehearse_border() -> None:
     if [execute] == Frames.to_worker().feed(encode(execute)):
         Timeline(execute.now_ns, execute.clock).wall_ns()
         hashlib.sha256(bytes.fromhex(execute.seed)).hexdigest()
-    encode(Result("1", _decisions("[]"), (), {"timeline": 0}))
-
-
-def _calls(reporter: Reporter, text: str) -> list[FromWorker]:
-    try:
-        calls: list[Any] = json.loads(text) if len(text) <= _MAX_STEP else []
-        if text[:1] != "[" or not calls:
-            raise ValueError("no list of calls")
-        return [Call(call, server, tool, args, line) for call, server, tool, args, line in calls]
-    except (ValueError, TypeError, RecursionError, MemoryError):
-        _refuse(reporter, "the guest's calls are malformed")
-
-
-def _refuse(reporter: Reporter, why: str) -> NoReturn:
-    reporter.send(Fault("PROTOCOL_ERROR", why))
-    os._exit(0)
-
-
-def _answer(message: Return) -> str:
-    if message.ok:
-        return f"[{message.call},true,{json.dumps(message.value)}]"
-    error = f'{{"code":{json.dumps(message.code)},"message":{json.dumps(message.message)},"data":{message.data}}}'
-    return f"[{message.call},false,{json.dumps(error)}]"
-
-
-def _decisions(observed: str) -> tuple[tuple[str, str, str], ...]:
-    try:
-        found: Any = json.loads(observed) if len(observed) <= _MAX_VALUE else []
-        return tuple((str(n), str(o), str(c)) for n, o, c in found[:MAX_DECISIONS])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return ()  # guest-reported, and the guest broke it: there are none to report
-
-
-def _fault(
-    text: str, decisions: tuple[tuple[str, str, str], ...], clock: tuple[int, ...], stats: dict[str, int]
-) -> Fault:
-    try:
-        said: Any = json.loads(text) if len(text) <= _MAX_VALUE else {}
-        return Fault(
-            said["code"] if said["code"] in _GUEST_CODES else "CAPABILITY_ERROR",
-            str(said["message"]),
-            str(said.get("traceback", "")),
-            int(said.get("line", 0)),
-            str(said.get("data", "null")),
-            decisions,
-            clock,
-            stats,
-        )
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-        return Fault("CAPABILITY_ERROR", "the capability failed and broke its own report of it")
+    encode(Result("1", decisions_of("[]"), (), {"timeline": 0}))
 
 
 def _trap(exc: BaseException) -> Fault:

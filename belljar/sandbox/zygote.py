@@ -1,11 +1,11 @@
-"""The zygote: loads wasmtime and the compiled guest once, then forks a worker each time it is asked.
+"""The zygote: loads a backend once, then forks a worker each time it is asked.
 
 It is trusted and stays so: it never runs a capability, reads nothing a guest wrote, holds no secret, and its
 environment is empty. It has one thread, because a fork keeps only the thread that forks. It is alive as long as the
 other end of its control socket: when the host goes, however it goes, the zygote ends, and every worker with it
-(PR_SET_PDEATHSIG).
+(PR_SET_PDEATHSIG). There is one kind for each backend: `wasm_zygote` and `process/zygote`; this is what they share.
 
-    host -> zygote   F + descriptor    fork a worker that speaks on this socket
+    host -> zygote   F + descriptors   fork a worker that speaks on the first of them; the rest is the backend's
                      K + pid           kill that worker: only a parent can do so without racing the pid's reuse
     zygote -> host   R                 ready, once
                      S + pid           the worker started
@@ -15,8 +15,6 @@ other end of its control socket: when the host goes, however it goes, the zygote
 
 from __future__ import annotations
 
-import array
-import gc
 import json
 import os
 import select
@@ -24,94 +22,106 @@ import signal
 import socket
 import struct
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from belljar.errors import BelljarError, Code, WallError
 from belljar.rpc.frames import encode
-from belljar.rpc.messages import Fault, Ready
-from belljar.sandbox.worker import Reporter, Worker
+from belljar.rpc.messages import Fault
 
 if TYPE_CHECKING:
-    from belljar.sandbox._rlimits import Room
+    from belljar.sandbox._threads import Threads
 
-__all__ = ["RECORD", "ZygoteConfig", "main"]
+__all__ = ["RECORD", "Zygote", "ZygoteConfig", "main"]
 
 RECORD = struct.Struct("<cxxxiI")
 """What the zygote says: kind, pid (or length of the text that follows), wait status."""
 
-_FD_SIZE = array.array("i").itemsize
-# What the worker itself may need beside its box: frames of 16 MiB, decoded, and their texts.
-_OWN_MEMORY = 256 << 20
-# Address space wasmtime sets aside for one more box in a worker that is reused: 4 GiB and its guards.
-_BOX_RESERVE = 12 << 30
+# The channel, two prints, a work folder.
+_MOST_DESCRIPTORS = 4
+_NONE = -1
 
 
 @dataclass(frozen=True, slots=True)
 class ZygoteConfig:
     """What a zygote is told, as one JSON argument. Nothing in it is secret."""
 
-    cwasm: int
-    """Descriptor of the compiled guest."""
+    backend: str
     memory: int
     """Bytes a box may hold."""
     waive: tuple[str, ...]
     reuse: int
     """Runs one worker may serve."""
+    cwasm: int = _NONE
+    """Descriptor of the compiled guest; wasm."""
+    packages: int = _NONE
+    """Descriptor of the folder with the dependencies, if there are any; process."""
+    work: bool = False
+    """Whether each worker is given a work folder; process."""
 
     def to_json(self) -> str:
-        return json.dumps([self.cwasm, self.memory, self.waive, self.reuse])
+        return json.dumps(asdict(self))
 
     @staticmethod
     def from_json(text: str) -> ZygoteConfig:
-        cwasm, memory, waive, reuse = json.loads(text)
-        return ZygoteConfig(cwasm, memory, tuple(waive), reuse)
+        said: dict[str, Any] = json.loads(text)
+        said["waive"] = tuple(said["waive"])
+        return ZygoteConfig(**said)
 
 
 class Zygote:
-    """Serves forks from inside the first box's question for a job."""
+    """Serves forks. `confine` is what a new worker does first, with its descriptors: put its walls up."""
 
-    def __init__(self, control: socket.socket, config: ZygoteConfig) -> None:
-        from belljar.sandbox.walls import prepare
-
+    def __init__(
+        self, control: socket.socket, confine: Callable[[list[int]], None], threads: Threads | None = None
+    ) -> None:
         self._control = control
-        self._config = config
-        self._wall = prepare(waive=frozenset(config.waive))
-        self.worker = Worker(self.serve)
-        self._room: Room | None = None
+        self._confine = confine
+        self._threads = threads
         self._children: set[int] = set()
+        self._poll = select.poll()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def serve(self) -> None:
-        """Answer the host until it goes; returns only in a forked worker."""
-        missing = {"wall", "monotonic", "random"} - self.worker.shadowed
-        if missing:
-            raise WallError(f"this wasmtime ignores our {', '.join(sorted(missing))}", walls=("wasm",))
+        """Answer the host until it goes; returns only in a forked worker, behind its walls."""
         signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        gc.collect()
-        gc.freeze()  # a collection in a worker must not copy these pages
-        if self._config.reuse == 1:
-            gc.disable()  # nor must there be one: a worker lives for one run, and its own garbage is little
-        self._room = self._wall.room(
-            memory=self._config.memory + _OWN_MEMORY, reserve=_BOX_RESERVE if self._config.reuse != 1 else 0
-        )
         self._say(b"R", 0)
-        poll = select.poll()
+        poll = self._poll
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
+        if self._threads is not None:
+            poll.register(self._threads.descriptor, select.POLLIN)
+        control = self._control.fileno()
         while True:
-            for fd, _ in poll.poll():
+            for fd, event in poll.poll():
                 if fd == self._wake_read:
                     self._reap()
+                elif fd != control:
+                    self._thread(fd, event)
                 elif self._command():
                     return
 
+    def _thread(self, fd: int, event: int) -> None:
+        """A worker brings its listener, asks for a thread, or is gone."""
+        threads = self._threads
+        assert threads is not None
+        if fd == threads.descriptor:
+            if (listener := threads.arrived()) is not None:
+                self._poll.register(listener, select.POLLIN)
+            return
+        if event & select.POLLIN and threads.answer(fd):
+            return
+        self._poll.unregister(fd)
+        if not event & select.POLLIN:
+            threads.forget(fd)
+
     def _command(self) -> bool:
         """Carry out one command; True in a new worker."""
-        data, descriptors, _, _ = socket.recv_fds(self._control, 1, 1)
-        if data == b"F" and len(descriptors) == 1:
-            return self._fork(descriptors[0])
+        data, descriptors, _, _ = socket.recv_fds(self._control, 1, _MOST_DESCRIPTORS)
+        if data == b"F" and descriptors:
+            return self._fork(descriptors)
         if data == b"K":
             (pid,) = struct.unpack("<I", self._control.recv(4, socket.MSG_WAITALL))
             if pid in self._children:
@@ -119,30 +129,30 @@ class Zygote:
             return False
         os._exit(0)  # end of file: the host is gone, and PDEATHSIG takes the workers
 
-    def _fork(self, descriptor: int) -> bool:
+    def _fork(self, descriptors: list[int]) -> bool:
         pid = os.fork()
         if pid == 0:
-            self._become_worker(descriptor)
+            self._become_worker(descriptors)
             return True
-        os.close(descriptor)
+        for descriptor in descriptors:
+            os.close(descriptor)
         self._children.add(pid)
         self._say(b"S", pid)
         return False
 
-    def _become_worker(self, descriptor: int) -> None:
-        sock = socket.socket(fileno=descriptor)
+    def _become_worker(self, descriptors: list[int]) -> None:
+        channel = descriptors[0]
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for fd in (self._wake_read, self._wake_write):
                 os.close(fd)
             self._control.close()
-            reporter = Reporter(sock)
-            walls = ("wasm", *self._wall.tighten(self._room))
-            self.worker.attach(reporter, Ready("wasm", self.worker.python, walls))
+            self._confine(descriptors)
         except BaseException as exc:  # noqa: BLE001 - half walled in: it must not go on, only say why
             code = exc.code if isinstance(exc, BelljarError) else Code.WORKER_CRASH
-            sock.sendall(encode(Fault(code, f"a worker could not confine itself: {exc}"[:2000])))
+            fault = Fault(code, f"a worker could not confine itself: {exc}"[:2000])
+            socket.socket(fileno=channel).sendall(encode(fault))
             os._exit(3)
 
     def _reap(self) -> None:
@@ -161,27 +171,11 @@ class Zygote:
 
 
 def _run(control: socket.socket, config: ZygoteConfig) -> None:
-    from wasmtime.component import Component
-
-    from belljar.sandbox.engine import link, load_engine, new_run
-
-    zygote = Zygote(control, config)
-    worker = zygote.worker
-    engine = load_engine()
-    component = Component.deserialize_file(engine, f"/proc/self/fd/{config.cwasm}")
-    linker = link(engine, worker)
-    enter = new_run(engine, linker, component, config.memory)
-    for _ in range(config.reuse):  # the first turn is entered by the zygote; a worker comes out of it
-        try:
-            worker.report(*enter())
-        except Exception as exc:  # a trap: the box broke down, and its worker with it
-            if not worker.attached:
-                raise  # no worker yet: the zygote itself cannot serve
-            worker.report_trap(exc)
-            break
-        if config.reuse > 1:
-            enter = new_run(engine, linker, component, config.memory)
-    os._exit(0)
+    if config.backend == "process":
+        from belljar.sandbox.process.zygote import run
+    else:
+        from belljar.sandbox.wasm_zygote import run
+    run(control, config)
 
 
 def main() -> NoReturn:

@@ -298,8 +298,8 @@ async def _pids(jar: Jar, principals: list[str]) -> list[tuple[str, int]]:
     taken: Any = jar.pool.box
 
     @asynccontextmanager
-    async def noting(key: PoolKey, principal: str) -> AsyncIterator[Any]:
-        async with taken(key, principal) as box:
+    async def noting(key: PoolKey, principal: str, **more: Any) -> AsyncIterator[Any]:
+        async with taken(key, principal, **more) as box:
             seen.append((principal, box.pid))
             yield box
 

@@ -292,7 +292,7 @@ def test_computing_still_works() -> None:
     def compute() -> Any:
         blocks = [bytearray(1 << n) for n in range(24)]
         blocks[-1].extend(bytes(MIB))
-        with mmap.mmap(-1, 8 * MIB) as area:
+        with mmap.mmap(-1, 8 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as area:
             area[-1] = 1
         return [len(blocks[-1]), len(os.urandom(8)), time.monotonic() > 0]
 
@@ -397,8 +397,8 @@ def test_code_to_import_is_never_writable(tmp_path: Path) -> None:
     pages: dict[str, int] = {"r": mmap.PROT_READ, "w": mmap.PROT_WRITE, "x": mmap.PROT_EXEC}
 
     def attempt() -> Any:
-        wanted = ("rx", "rwx", "wx")
-        return [refused(lambda p=p: mmap.mmap(-1, 4096, prot=sum(pages[c] for c in p)).close()) for p in wanted]
+        wanted, private = ("rx", "rwx", "wx"), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        return [refused(lambda p=p: mmap.mmap(-1, 4096, private, sum(pages[c] for c in p)).close()) for p in wanted]
 
     assert walled(attempt, read_only=(str(tmp_path),)) == ["", "PermissionError", "PermissionError"]
 

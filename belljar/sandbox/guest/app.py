@@ -33,6 +33,9 @@ class _Component:
     def log(self, stream: str, text: str) -> None:
         wit_world.log(stream, text)
 
+    def wake(self) -> None:
+        pass
+
 
 class WitWorld(wit_world.WitWorld):
     """The component's one export."""

@@ -1,8 +1,8 @@
 """An asyncio event loop whose only source of events is `Wire.step`.
 
-There are no sockets, signals or threads in a box, so a loop is `BaseEventLoop` with its selector replaced by the wire:
-when no callback is ready it waits for answers or for the next timer. `asyncio.run`, `gather`, `timeout`, `TaskGroup`
-and queues then work as they do anywhere.
+There are no sockets and signals in a box, so a loop is `BaseEventLoop` with its selector replaced by the wire: when no
+callback is ready it waits for answers or for the next timer. `asyncio.run`, `gather`, `timeout`, `TaskGroup` and queues
+then work as they do anywhere; `to_thread` too, where there are threads.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from .wire import Wire
 __all__ = ["Loop", "Policy"]
 
 _TURNS_A_STEP = 8
+# It lost its public name in 3.14, which is the component's; a native box has the Python it was started with.
+_AnyPolicy: Any = getattr(asyncio.events, "_AbstractEventLoopPolicy", None) or asyncio.AbstractEventLoopPolicy
 
 
 class Loop(asyncio.base_events.BaseEventLoop):
@@ -49,13 +51,10 @@ class Loop(asyncio.base_events.BaseEventLoop):
         return time.monotonic()
 
     def _write_to_self(self) -> None:
-        """Nothing to wake: there are no other threads."""
-
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
-        return self.call_soon(callback, *args, context=context)
+        self._wire.wake()
 
 
-class Policy(asyncio.events._AbstractEventLoopPolicy):  # type: ignore[name-defined,misc]
+class Policy(_AnyPolicy):
     """Makes `asyncio.run` and `asyncio.new_event_loop` give a `Loop`."""
 
     def __init__(self, wire: Wire) -> None:

@@ -1,8 +1,8 @@
 """Three parts of the standard library that need the border, patched for one run.
 
-`time.sleep` would block inside WASI: it becomes a wait at the border, where the host's deadline and clock are. Answers
-that arrive meanwhile are settled, and their callbacks run when the loop gets its turn, as with any blocking sleep.
-`os.write` to descriptors 1 and 2 becomes a print. `random.seed` is made quiet until a run seeds it, because the
+`time.sleep` would block inside WASI: there it becomes a wait at the border, where the host's deadline and clock are.
+Answers that arrive meanwhile are settled, and their callbacks run when the loop gets its turn, as with any blocking
+sleep. `os.write` to descriptors 1 and 2 becomes a print. `random.seed` is made quiet until a run seeds it, because the
 component's start would otherwise fetch 2.5 KB of entropy, a byte at a time.
 """
 
@@ -47,7 +47,8 @@ def install(wire: Wire) -> None:
         while (left := until - time.monotonic()) > 0:
             wire.step(left)
 
-    time.sleep = sleep
+    if sys.platform == "wasi":  # a native box has threads that sleep, and one that may step
+        time.sleep = sleep
     os.write = _write
 
 

@@ -46,6 +46,9 @@ class _Nobody:
     def log(self, stream: str, text: str) -> None:
         pass
 
+    def wake(self) -> None:
+        pass
+
 
 def rehearse(*, whole: bool = True) -> None:
     """Run the rehearsal, or only its plain part, and take its traces away again."""

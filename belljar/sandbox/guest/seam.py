@@ -1,4 +1,4 @@
-"""The transport seam below the guest: the four things a backend must offer. Two exist: the component's imports, and
+"""The transport seam below the guest: the few things a backend must offer. Two exist: the component's imports, and
 frames on a socket in a native process."""
 
 from __future__ import annotations
@@ -35,4 +35,8 @@ class Host(Protocol):
 
     def log(self, stream: str, text: str) -> None:
         """Pass on what was printed."""
+        ...
+
+    def wake(self) -> None:
+        """End a step that waits, from another thread; nothing where there are none."""
         ...

@@ -96,6 +96,10 @@ class Wire:
     def waiting(self) -> bool:
         return bool(self._open)
 
+    def wake(self) -> None:
+        """Called from another thread: a step that waits shall return."""
+        self._host.wake()
+
     def step(self, timeout_s: float | None) -> None:
         """Send what is queued; wait at most `timeout_s` seconds (None: for ever) for answers; settle their futures."""
         calls = _encode(self._outgoing) if self._outgoing else "[]"
