@@ -90,7 +90,9 @@ class Run:
             ValidationError: the run was too large to be kept whole, or it was killed.
         """
         if not self.replayable:
-            raise ValidationError("this run cannot be replayed: it was killed, or read its clock too often")
+            raise ValidationError(
+                "this run cannot be replayed: it was killed, read its clock too often, or ran in native Python"
+            )
         return Recording.of(self.ledger)
 
     def to_json(self) -> dict[str, JsonValue]:

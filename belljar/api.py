@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -30,6 +30,9 @@ from belljar.rpc.bridge import CallObserver
 from belljar.rpc.policy import Trust
 from belljar.rpc.servers import ServerSpec, load_servers, parse_servers
 from belljar.sandbox.compiled import Progress
+
+if TYPE_CHECKING:
+    from belljar.tracing.otel import Telemetry
 
 __all__ = ["Servers", "open", "run"]
 
@@ -47,6 +50,7 @@ async def open(  # noqa: A001 - `belljar.open` reads as `tarfile.open` does
     limits: Limits | None = None,
     trust: Trust | None = None,
     progress: Progress | None = None,
+    telemetry: Telemetry | None = None,
 ) -> AsyncGenerator[Jar]:
     """A jar for the length of the block; after it, no process of it is left.
 
@@ -57,13 +61,14 @@ async def open(  # noqa: A001 - `belljar.open` reads as `tarfile.open` does
         limits: in place of those of `config`.
         trust: whose annotations are believed; nobody's by default.
         progress: told (seconds so far, seconds expected) while the guest is compiled, once on a machine.
+        telemetry: makes OpenTelemetry spans of the runs, and is the caller's to shut down.
 
     Raises:
         ConfigError: something of it cannot be used; says what.
     """
     settled = _settled(config, tuple(allow), tuple(deny), limits)
     specs = _specs(settled.servers if servers is None else servers)
-    async with open_jar(settled, servers=specs, trust=trust, progress=progress) as jar:
+    async with open_jar(settled, servers=specs, trust=trust, progress=progress, telemetry=telemetry) as jar:
         jar.warm()
         yield jar
 

@@ -14,10 +14,13 @@ from urllib.parse import urlsplit
 
 from belljar import show
 from belljar.errors import ConfigError
-from belljar.limits import Limits
+from belljar.limits import MIB, Limits
 from belljar.rpc.policy import Policy
 
-__all__ = ["Config", "Paths", "PoolConfig", "TracingConfig"]
+__all__ = ["MAX_BATCH", "Config", "Paths", "PoolConfig", "TracingConfig"]
+
+MAX_BATCH = 100
+"""Traces a server takes in one request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,23 @@ class TracingConfig:
     exit_flush_s: float = 2.0
     """How long the end of the program waits for traces to be sent; the rest stays in the spool."""
     raw: bool = False
-    """Keep unmasked values on this machine, for debugging; such traces are never sent."""
+    """Keep each run's unmasked recording on this machine, for debugging; such runs are never sent."""
+    pseudonyms: bool = False
+    """Equal personal values get equal placeholders, under a key that stays on this machine."""
+    spacy_model: str | None = None
+    """An installed spaCy model that finds names of people and places before traces are sent."""
+    spool_max_bytes: int = 64 * MIB
+    """What may wait to be sent; beyond it the oldest is dropped, and counted."""
+    spool_max_age_s: float = 30 * 86400.0
+    """How long it may wait."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "flush_interval_s"):
+        for name in ("batch_size", "flush_interval_s", "spool_max_age_s"):
             _positive("tracing", name, getattr(self, name))
+        if self.batch_size > MAX_BATCH:
+            raise ConfigError(f"tracing.batch_size = {self.batch_size}: a server takes {MAX_BATCH} traces at once")
+        if self.spool_max_bytes < MIB:
+            raise ConfigError(f"tracing.spool_max_bytes = {self.spool_max_bytes}: must be at least {MIB}")
         for name in ("max_retries", "exit_flush_s"):
             _not_negative("tracing", name, getattr(self, name))
         if self.cloud_url is not None:

@@ -13,7 +13,10 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -21,9 +24,11 @@ from anyio.abc import TaskGroup
 
 from belljar._run import Run
 from belljar.config import Config
-from belljar.errors import BelljarError, Code, ConfigError, UpstreamError, unwrapped
+from belljar.errors import BelljarError, Code, ConfigError, Interrupted, UpstreamError, unwrapped
 from belljar.limits import Limits
+from belljar.nested import MAX_LEVELS, Calling, Family, OneAtATime
 from belljar.one_run import LOCAL, OneRun, RunOptions
+from belljar.rpc.kept import KeptRuns
 from belljar.rpc.messages import Execute
 from belljar.rpc.policy import Trust
 from belljar.rpc.recording import Recording
@@ -31,13 +36,16 @@ from belljar.rpc.servers import ServerSpec
 from belljar.rpc.world import Answer, JsonValue, ToolInfo, World
 from belljar.sandbox.compiled import Progress, open_compiled
 from belljar.sandbox.host import PoolKey
+from belljar.sandbox.kinds import box_kind
 from belljar.sandbox.loader import Capability, check_args, load_code, load_file
 from belljar.sandbox.pool import Pool, PoolSettings, open_pool
 from belljar.sandbox.session import Outcome, Session
-from belljar.sandbox.walls import check_waivable
-from belljar.tracing import standalone
 from belljar.tracing.collector import TraceIds
 from belljar.tracing.masked import MaskedTraces
+from belljar.tracing.sink import TraceSink, open_sink, pseudonym_key
+
+if TYPE_CHECKING:
+    from belljar.tracing.otel import Telemetry
 
 __all__ = ["LOCAL", "Jar", "RunOptions", "open_jar"]
 
@@ -64,7 +72,15 @@ class Jar:
     """Runs capabilities. Made by `open_jar`."""
 
     def __init__(
-        self, config: Config, pool: Pool, world: World, trust: Trust | None, tasks: TaskGroup, traces: MaskedTraces
+        self,
+        config: Config,
+        pool: Pool,
+        world: World,
+        trust: Trust | None,
+        tasks: TaskGroup,
+        traces: MaskedTraces,
+        sink: TraceSink,
+        telemetry: Telemetry | None,
     ) -> None:
         self.config = config
         self.pool = pool
@@ -72,13 +88,21 @@ class Jar:
         self._trust = trust
         self._tasks = tasks
         self._traces = traces
+        self._sink = sink
+        self._telemetry = telemetry
+        self._kept = KeptRuns(config.paths.state / "runs") if config.tracing.raw else None
         self._ids = TraceIds()
         self._sessions: set[Session] = set()
-        self._uncaptured = anyio.Semaphore(_MOST_UNCAPTURED)
+        # For each level of runs that call runs: those above wait for those below, and must not hold what they need.
+        self._uncaptured = [anyio.Semaphore(_MOST_UNCAPTURED) for _ in range(MAX_LEVELS)]
 
-    def warm(self, options: RunOptions | None = None) -> None:
-        """Start what the first run will need, without waiting for it."""
-        self.pool.warm(self._key(options or RunOptions()))
+    def warm(self, options: RunOptions | None = None, capability: Capability | None = None) -> None:
+        """Start what the first run will need, without waiting for it.
+
+        Raises:
+            BelljarError: as `run` would.
+        """
+        self.pool.warm(self._key(options or RunOptions(), capability))
 
     def load(self, capability: Capability | Path | str) -> Capability:
         """A capability as it is, from a file (a `Path`) or from its text (a `str`).
@@ -102,16 +126,35 @@ class Jar:
 
         Raises:
             ValidationError: code or arguments that break a rule.
-            ConfigError: a wall to waive that there is none of.
+            ConfigError: a wall to waive that there is none of; dependencies or files where the backend has neither.
+            BelljarError: APPROVAL_REQUIRED, for dependencies that nobody has approved.
         """
-        options = options or RunOptions()
+        return await self._run(self.load(capability), args or {}, options or RunOptions())
+
+    async def _run(
+        self,
+        capability: Capability,
+        args: Mapping[str, JsonValue],
+        options: RunOptions,
+        family: Family | None = None,
+    ) -> Run:
         limits = options.limits or self.config.limits
-        loaded = self.load(capability)
-        _refuse_dependencies(loaded)
-        args_text = check_args(loaded, args or {}, limits)
+        args_text = check_args(capability, args, limits)
         seed = options.seed or secrets.token_hex(32)
-        execute = Execute(self._ids(), loaded.source, args_text, seed, time.time_ns())
-        return await self._start(loaded, options, limits, execute)
+        execute = Execute(self._ids(), capability.source, args_text, seed, time.time_ns())
+        return await self._start(capability, options, limits, execute, family=family)
+
+    async def _run_below(
+        self,
+        above: RunOptions,
+        capability: Capability,
+        args: Mapping[str, JsonValue],
+        limits: Limits,
+        family: Family,
+    ) -> Run:
+        """A run that another one calls: as that one is run, but with a seed, an intent and calls of its own."""
+        options = replace(above, limits=limits, seed=None, intent=None, observer=None, keep=None)
+        return await self._run(capability, args, options, family)
 
     async def replay(self, recording: Recording, options: RunOptions | None = None) -> Run:
         """Run a recording's code again, answered from the recording; a run that differs ends REPLAY_DIVERGENCE."""
@@ -136,63 +179,83 @@ class Jar:
         limits: Limits,
         execute: Execute,
         recording: Recording | None = None,
+        family: Family | None = None,
     ) -> Run:
         policy = options.policy or self.config.policy
-        one = OneRun(capability, options, limits, policy, self.world, self._trust, execute, self._traces, recording)
-        return await self._go(one, self._key(options), options.principal)
+        if family is None and options.approver is not None:  # from here on, all below share it
+            options = replace(options, approver=OneAtATime(options.approver))
+        calling = Calling(
+            family or Family.first(capability, limits),
+            limits,
+            self.config.paths.data / "capabilities",
+            partial(self._run_below, options),
+        )
+        one = OneRun(
+            capability,
+            options,
+            limits,
+            policy,
+            self.world,
+            self._trust,
+            execute,
+            self._traces,
+            recording,
+            telemetry=self._telemetry,
+            calling=calling,
+        )
+        return await self._go(one, self._key(options, capability), options.principal, calling.family.level)
 
-    async def _go(self, one: OneRun, box_kind: PoolKey, principal: str) -> Run:
-        await self._uncaptured.acquire()
+    async def _go(self, one: OneRun, box_kind: PoolKey, principal: str, level: int) -> Run:
+        uncaptured = self._uncaptured[level]
+        await uncaptured.acquire()
         try:
-            run = await self._in_a_box(one, box_kind, principal)
-        except BaseException:
-            self._uncaptured.release()
+            run = await self._in_a_box(one, box_kind, principal, level)
+        except anyio.get_cancelled_exc_class():
+            # Whoever waited for it is gone; what it did is told all the same.
+            run = one.finished(Outcome(None, Interrupted("ended, because whoever waited for it did")))
+            self._tasks.start_soon(self._capture, run, uncaptured)
             raise
-        self._tasks.start_soon(self._capture, run)
+        except BaseException:
+            uncaptured.release()
+            raise
+        self._tasks.start_soon(self._capture, run, uncaptured)
         return run
 
-    async def _in_a_box(self, one: OneRun, box_kind: PoolKey, principal: str) -> Run:
+    async def _in_a_box(self, one: OneRun, box_kind: PoolKey, principal: str, level: int) -> Run:
         try:
-            session, outcome = await self._attempt(one, box_kind, principal)
+            session, outcome = await self._attempt(one, box_kind, principal, level)
             if session.came_to_nothing:  # somebody killed the box, or its zygote, at this very moment
-                _, outcome = await self._attempt(one, box_kind, principal)
+                _, outcome = await self._attempt(one, box_kind, principal, level)
         except BelljarError as exc:
             outcome = Outcome(None, exc)
         return one.finished(outcome)
 
-    async def _attempt(self, one: OneRun, box_kind: PoolKey, principal: str) -> tuple[Session, Outcome]:
-        async with self.pool.box(box_kind, principal) as box:
+    async def _attempt(self, one: OneRun, box_kind: PoolKey, principal: str, level: int) -> tuple[Session, Outcome]:
+        async with self.pool.box(box_kind, principal, level=level) as box:
             session = one.session(box)
             self._sessions.add(session)
             try:
-                return session, await session.run(one.execute)
+                outcome = await session.run(one.execute)
             finally:
                 self._sessions.discard(session)
+            if one.keep is not None:
+                await box.keep(one.keep)
+            return session, outcome
 
-    async def _capture(self, run: Run) -> None:
+    async def _capture(self, run: Run, uncaptured: anyio.Semaphore) -> None:
         try:
-            if self.config.tracing.enabled and standalone.wanted():
-                await anyio.to_thread.run_sync(_emit, run)
+            if self._kept is not None:
+                await anyio.to_thread.run_sync(self._kept.keep, run.ledger)
+            if self._sink.wanted or self._telemetry is not None:
+                await anyio.to_thread.run_sync(self._sink.take, lambda: run.trace)
         finally:
-            self._uncaptured.release()
+            uncaptured.release()
             run.capture_done()
 
-    def _key(self, options: RunOptions) -> PoolKey:
-        limits = options.limits or self.config.limits
-        check_waivable(options.waive)
-        return PoolKey(options.backend, limits.memory, options.waive)
-
-
-def _emit(run: Run) -> None:
-    standalone.emit(run.trace)
-
-
-def _refuse_dependencies(capability: Capability) -> None:
-    if capability.dependencies:
-        raise ConfigError(
-            f"{capability.fqdn} has dependencies ({', '.join(capability.dependencies)[:200]}): "
-            "the wasm backend runs the standard library alone"
-        )
+    def _key(self, options: RunOptions, capability: Capability | None = None) -> PoolKey:
+        memory = (options.limits or self.config.limits).memory
+        keeps_files = options.keep is not None
+        return box_kind(options.backend, memory, options.waive, self.config.paths, capability, keeps_files=keeps_files)
 
 
 @asynccontextmanager
@@ -204,6 +267,7 @@ async def open_jar(
     world: World | None = None,
     progress: Progress | None = None,
     traces: bool = True,
+    telemetry: Telemetry | None = None,
 ) -> AsyncGenerator[Jar]:
     """A jar for the length of the block.
 
@@ -214,9 +278,10 @@ async def open_jar(
         progress: told while the guest is compiled, once per machine.
         traces: whether somebody will look at them: what masks them is then made ready at once, in a thread, and
             otherwise when the first trace is asked for.
+        telemetry: makes spans of the runs. It is the caller's, who ends it.
 
     Raises:
-        ConfigError: not on Linux.
+        ConfigError: not on Linux; a pseudonym key that cannot be used.
     """
     if sys.platform != "linux":
         raise ConfigError("this version runs boxes on Linux alone")
@@ -228,11 +293,20 @@ async def open_jar(
             pool = await stack.enter_async_context(
                 open_pool(pool_settings, lambda: open_compiled(config.paths.cache, progress))
             )
+            known, key = _secrets(config, servers or {}), pseudonym_key(config.tracing, config.paths.state)
+            telemetry = telemetry if config.tracing.enabled and not config.tracing.raw else None
+            if telemetry is not None:
+                known |= telemetry.secrets
+            sink = await stack.enter_async_context(
+                open_sink(config.tracing, config.paths.state, known=known, pseudonym_key=key)
+            )
             tasks = await stack.enter_async_context(anyio.create_task_group())
-            masked = MaskedTraces(_secrets(config, servers or {}))
-            if traces:
+            masked = MaskedTraces(known, key)
+            if traces or sink.wanted or telemetry is not None:
                 tasks.start_soon(anyio.to_thread.run_sync, masked.prepare)
-            yield Jar(config, pool, world, trust, tasks, masked)
+            if telemetry is not None:
+                tasks.start_soon(anyio.to_thread.run_sync, telemetry.prepare)
+            yield Jar(config, pool, world, trust, tasks, masked, sink, telemetry)
 
 
 def _secrets(config: Config, servers: Mapping[str, ServerSpec]) -> set[str]:

@@ -6,14 +6,16 @@ called what the guest calls it only where the guest can know, or the ledger know
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from belljar._run import Run, RunError
 from belljar.errors import Code
 from belljar.limits import Limits
+from belljar.nested import Calling
 from belljar.rpc import jsontext
 from belljar.rpc.approval import Approver
 from belljar.rpc.bridge import Bridge, CallObserver
@@ -22,12 +24,16 @@ from belljar.rpc.messages import Execute, Fault, Result
 from belljar.rpc.policy import Policy, Trust
 from belljar.rpc.recording import Recording
 from belljar.rpc.replay import ReplayBridge
-from belljar.rpc.world import JsonValue, ToolInfo, World
+from belljar.rpc.world import CALLER, JsonValue, ToolInfo, World
 from belljar.sandbox.host import BoxProcess
 from belljar.sandbox.loader import Capability
 from belljar.sandbox.session import Door, Outcome, Output, Session
+from belljar.sandbox.workfolder import Keeping
 from belljar.tracing.collector import RunFacts
 from belljar.tracing.masked import MaskedTraces
+
+if TYPE_CHECKING:
+    from belljar.tracing.otel import RunSpans, Telemetry
 
 __all__ = ["LOCAL", "OneRun", "RunOptions"]
 
@@ -40,13 +46,17 @@ _GUEST_CODES = frozenset({Code.CAPABILITY_ERROR, Code.SYNTAX_ERROR, Code.RESULT_
 _WORKER_CODES = frozenset({Code.WORKER_CRASH, Code.RESULT_LIMIT, Code.PROTOCOL_ERROR})
 
 
+# A native box has our own Python, which reports branches from 3.14 on.
+_NO_BRANCHES = sys.version_info < (3, 14)
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """What one run is given beside its arguments; what is None is the jar's."""
 
     policy: Policy | None = None
     limits: Limits | None = None
-    backend: Literal["wasm"] = "wasm"
+    backend: Literal["wasm", "process"] = "wasm"
     intent: str | None = None
     workflow: str | None = None
     principal: str = LOCAL
@@ -58,10 +68,15 @@ class RunOptions:
     observer: CallObserver | None = None
     remember: Callable[[ToolInfo], None] | None = None
     """Told of a tool a person allowed for good."""
+    keep: Keeping | None = None
+    """Give the run a work folder, and copy its files out; process backend."""
 
 
 class OneRun:
-    """What belongs to one run, and the steps it takes: `session`, and when that has ended, `finished`."""
+    """What belongs to one run, and the steps it takes: `session`, and when that has ended, `finished`.
+
+    Made in the task that asked for the run: if that task answers a call of another run, this one is its child.
+    """
 
     def __init__(
         self,
@@ -74,6 +89,9 @@ class OneRun:
         execute: Execute,
         traces: MaskedTraces,
         recording: Recording | None = None,
+        *,
+        telemetry: Telemetry | None = None,
+        calling: Calling | None = None,
     ) -> None:
         self.execute = execute
         self._capability = capability
@@ -84,11 +102,21 @@ class OneRun:
         self._trust = trust
         self._traces = traces
         self._recording = recording
+        self._telemetry = telemetry
+        self._calling = calling
+        self._spans: RunSpans | None = None
+        self._parent = CALLER.get()
         self._ledger = Ledger(execute.run, source="replay" if recording else "real")
         self._output = Output(limits.output)
         self._session: Session | None = None
+        self._bridge: Bridge | None = None
         self._began: float | None = None
         self._walls: tuple[str, ...] = ()
+
+    @property
+    def keep(self) -> Keeping | None:
+        """Where its files shall go."""
+        return self._options.keep
 
     def session(self, box: BoxProcess) -> Session:
         """The run begins, in this box; or in another one, if the first was lost before it said a word."""
@@ -101,6 +129,8 @@ class OneRun:
         self._walls = walls
         self._began = time.perf_counter()
         execute = self.execute
+        if self._telemetry is not None:
+            self._spans = self._telemetry.begin(execute.run, str(self._capability.fqdn))
         self._ledger.open(
             code=execute.code,
             args_text=execute.args,
@@ -117,22 +147,34 @@ class OneRun:
         observer = self._options.observer
         if self._recording is not None:
             return ReplayBridge(recording=self._recording, ledger=self._ledger, limits=self._limits, observer=observer)
-        return Bridge(
-            world=self._world,
+        calling = self._calling
+        self._bridge = Bridge(
+            world=calling.world(self._world, self._pause_call) if calling else self._world,
             ledger=self._ledger,
             limits=self._limits,
             policy=self._policy,
-            declared=self._capability.declared,
+            declared=calling.family.declared if calling else self._capability.declared,
             trust=self._trust,
             approver=self._options.approver,
             remember=self._options.remember,
             on_pause=self._pause,
             observer=observer,
+            caller=self._spans.caller if self._spans else None,
+            reserved=calling is not None,
         )
+        return self._bridge
 
     def _pause(self, waiting: bool) -> None:
+        """A person is asked for this run, or one below it: its clock stands still, and so do those above."""
         assert self._session is not None
         self._session.pause(waiting)
+        if self._calling is not None and self._calling.family.pause is not None:
+            self._calling.family.pause(waiting)
+
+    def _pause_call(self, call_id: int, waiting: bool) -> None:
+        assert self._bridge is not None
+        self._bridge.pause(call_id, waiting)
+        self._pause(waiting)
 
     # ---- the end
 
@@ -161,7 +203,10 @@ class OneRun:
         )
 
     def _trace(self, facts: RunFacts) -> dict[str, Any]:
-        return self._traces(replace(facts, ledger_head=self._ledger.head), self._ledger.calls)
+        wire = self._traces(replace(facts, ledger_head=self._ledger.head), self._ledger.calls)
+        if self._spans is not None:
+            self._spans.finish(wire, self._ledger.calls)
+        return wire
 
     def _value(self, outcome: Outcome) -> tuple[JsonValue, RunError | None]:
         if outcome.error is not None:
@@ -202,9 +247,13 @@ class OneRun:
             error_code=error.code if error else None,
             error_message=error.message if error else None,
             error_line=error.line if error else None,
+            parent_trace_id=self._parent.run_id if self._parent else None,
             workflow_id=self._options.workflow,
             intent=self._options.intent or self._capability.description or None,
             backend=self._options.backend,
             walls=self._walls,
             decisions=last.decisions if last else (),
+            decisions_state="unavailable" if self._options.backend == "process" and _NO_BRANCHES else "guest-reported",
+            otel_trace_id=self._spans.otel_trace_id if self._spans else None,
+            otel_span_id=self._spans.otel_span_id if self._spans else None,
         )

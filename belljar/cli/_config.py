@@ -214,6 +214,10 @@ _SECTIONS: dict[str, _Keys] = {
         "max_retries": _INT,
         "exit_flush_s": _NUMBER,
         "raw": _BOOL,
+        "pseudonyms": _BOOL,
+        "spacy_model": ("the name of an installed spaCy model", _is_text),
+        "spool_max_bytes": _INT,
+        "spool_max_age_s": _NUMBER,
     },
     "pool": {"reuse": _INT, "size": _INT, "idle_s": _NUMBER},
 }

@@ -14,8 +14,10 @@ line in the host's log that names the kind of fault and nothing of the arguments
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 import anyio
@@ -30,7 +32,7 @@ from belljar.rpc.ledger import Ledger, text_sha256
 from belljar.rpc.messages import Call, Return
 from belljar.rpc.policy import Declared, Policy, Trust
 from belljar.rpc.record import CallRecord
-from belljar.rpc.world import Answer, JsonValue, ToolInfo, World
+from belljar.rpc.world import CALLER, Answer, Caller, JsonValue, ToolInfo, World
 
 __all__ = ["Admitted", "Bridge", "CallObserver"]
 
@@ -40,6 +42,25 @@ _log = logging.getLogger("belljar.rpc")
 _MAX_MESSAGE_CHARS = 16 * KIB
 # What a frame holds beside the value or the data of an answer; a character is at most ten bytes, escaped.
 _FRAME_OVERHEAD = 10 * _MAX_MESSAGE_CHARS + KIB
+
+
+class _Clock:
+    """The deadline of one call, which can stand still."""
+
+    __slots__ = ("_pauses", "_remaining_s", "_scope")
+
+    def __init__(self, scope: anyio.CancelScope) -> None:
+        self._scope = scope
+        self._pauses = 0
+        self._remaining_s = 0.0
+
+    def pause(self, waiting: bool) -> None:
+        if waiting and self._pauses == 0:
+            self._remaining_s = self._scope.deadline - anyio.current_time()
+            self._scope.deadline = math.inf
+        self._pauses += 1 if waiting else -1
+        if self._pauses == 0:
+            self._scope.deadline = anyio.current_time() + self._remaining_s
 
 
 class CallObserver(Protocol):
@@ -64,7 +85,9 @@ class Bridge:
         remember: told of a tool that was approved with "always". Must not raise.
         on_pause: True when a person is asked, False when they answered: that time is not the run's.
         observer: sees each call.
+        caller: what the world may know of a call, by its number; by default whose it is.
         clock: wall clock, nanoseconds, for the expiry of approvals.
+        reserved: the world answers `mcp.capability`.
     """
 
     def __init__(
@@ -81,12 +104,15 @@ class Bridge:
         remember: Callable[[ToolInfo], None] | None = None,
         on_pause: Callable[[bool], None] | None = None,
         observer: CallObserver | None = None,
+        caller: Callable[[int], Caller] | None = None,
         clock: Callable[[], int] = time.time_ns,
+        reserved: bool = False,
     ) -> None:
         self._world = world
         self._ledger = ledger
         self._limits = limits
         self._observer = observer
+        self._caller = caller or partial(Caller, ledger.run_id)
         self._max_answer = min(limits.answer, MAX_FRAME_BYTES - _FRAME_OVERHEAD)
         self._admission = Admission(ledger, limits)
         self._grants = Grants(
@@ -101,7 +127,9 @@ class Bridge:
             remember=remember,
             on_pause=on_pause,
             clock=clock,
+            reserved=reserved,
         )
+        self._clocks: dict[int, _Clock] = {}
 
     def admit(self, call: Call) -> Admitted:
         """Take the run's next call.
@@ -115,6 +143,12 @@ class Bridge:
     def end(self) -> None:
         """The guest has given its result; a call after it is a violation."""
         self._admission.end()
+
+    def pause(self, call_id: int, waiting: bool) -> None:
+        """A person is asked on behalf of this call (True), or has answered: their time is not the call's."""
+        clock = self._clocks.get(call_id)
+        if clock is not None:
+            clock.pause(waiting)
 
     async def answer(self, admitted: Admitted) -> Return:
         """The answer to an admitted call, good or bad.
@@ -140,16 +174,29 @@ class Bridge:
         if self._observer is not None:
             self._observer.started(record)
         try:
-            with anyio.move_on_after(self._limits.call):
-                return self._applied(record, await self._world.call(granted.tool, args))
+            with anyio.move_on_after(self._limits.call) as scope:
+                self._clocks[record.call_id] = _Clock(scope)
+                return self._applied(record, await self._ask(record, granted.tool, args))
             message = f"no answer within {self._limits.call:g} s; allow more with --limit call=N"
             return self._failed(record, Code.RPC_TIMEOUT, message)
         except UpstreamError as exc:
             return self._failed(record, upstream_code(exc), exc.message, exc.data)
+        except ApprovalRequired:  # of a run that this call set going
+            self._ended(record)
+            raise
         except Exception as exc:  # noqa: BLE001 - a world is a seam; its bug must not end the run's other calls
             # The type alone: a message or a traceback may hold the call's arguments.
             _log.error("the world could not answer a call: %s", type(exc).__qualname__)
             return self._failed(record, Code.RPC_ERROR, "the call failed", said=False)
+        finally:
+            self._clocks.pop(record.call_id, None)
+
+    async def _ask(self, record: CallRecord, tool: ToolInfo, args: Mapping[str, JsonValue]) -> Answer:
+        token = CALLER.set(self._caller(record.call_id))
+        try:
+            return await self._world.call(tool, args)
+        finally:
+            CALLER.reset(token)
 
     def _applied(self, record: CallRecord, answer: Answer) -> Return:
         try:

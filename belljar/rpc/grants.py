@@ -62,6 +62,7 @@ class Grants:
         remember: told of a tool that was approved with "always". Must not raise.
         on_pause: True when a person is asked, False when they answered: that time is not the run's.
         clock: wall clock, nanoseconds, for the expiry of approvals.
+        reserved: the world answers what is reserved; otherwise no server of it has such a name.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Grants:
         remember: Callable[[ToolInfo], None] | None,
         on_pause: Callable[[bool], None] | None,
         clock: Callable[[], int],
+        reserved: bool = False,
     ) -> None:
         self._world = world
         self._run_id = run_id
@@ -90,7 +92,7 @@ class Grants:
         self._remember = remember
         self._on_pause = on_pause
         self._clock = clock
-        self._servers = frozenset(world.servers()) - RESERVED_SERVERS
+        self._servers = frozenset(world.servers()) - (frozenset() if reserved else RESERVED_SERVERS)
         self._tools: dict[str, Mapping[str, ToolInfo]] = {}
         self._granted: dict[tuple[str, str], Granted] = {}
         self._denied: set[tuple[str, str]] = set()

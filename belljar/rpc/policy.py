@@ -80,12 +80,16 @@ class Declared:
 
     servers: tuple[str, ...] = ()
     permissions: tuple[str, ...] = ()
+    within: Declared | None = None
+    """What the run that called this one declares: a capability is granted no more than its caller."""
 
     def __post_init__(self) -> None:
         for pattern in self.permissions:
             _check_pattern(pattern)
 
     def covers(self, server: str, tool: str) -> bool:
+        if self.within is not None and not self.within.covers(server, tool):
+            return False
         if not self.servers and not self.permissions:
             return False
         in_servers = not self.servers or server in self.servers
@@ -132,7 +136,7 @@ def forbids(server: str, tool: str, policy: Policy, declared: Declared | None) -
 
 def decide(tool: ToolInfo, policy: Policy, declared: Declared | None = None, trust: Trust | None = None) -> Decision:
     """What becomes of a call of this tool. Pure; the order is that of the table above."""
-    denied = forbids(tool.server, tool.name, policy, declared)
+    denied = forbids(tool.server, tool.name, policy, declared) or _forbidden_elsewhere(tool, policy)
     if denied is not None:
         return denied
     trust = trust or NoTrust()
@@ -148,6 +152,13 @@ def decide(tool: ToolInfo, policy: Policy, declared: Declared | None = None, tru
     if _harmless(tool) and pin is not None and trust.trusted(tool.server):
         return Decision("allow", "trust annotations")
     return Decision("ask", "default")
+
+
+def _forbidden_elsewhere(tool: ToolInfo, policy: Policy) -> Decision | None:
+    """A denial of the same tool under another of its names."""
+    found = (_first(policy.deny, tool.server, name) for name in tool.also)
+    pattern = next(filter(None, found), None)
+    return None if pattern is None else Decision("deny", f"deny {pattern}")
 
 
 def _harmless(tool: ToolInfo) -> bool:

@@ -1,0 +1,121 @@
+"""Where the trace of a finished run goes: into the spool and on to a server, or into the debug log.
+
+One of the two, decided when the jar is opened. Without a server nothing of a network is even imported. Traces of a
+machine that keeps raw recordings (`tracing.raw`) stay here, whatever server is named.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from belljar.config import TracingConfig
+from belljar.tracing import standalone
+
+if TYPE_CHECKING:
+    from belljar.tracing.spool import SpoolLimits, SpoolWriter
+    from belljar.tracing.syncer import SyncerProcess, SyncSettings
+
+__all__ = ["TraceSink", "open_sink", "pseudonym_key", "spool_limits", "sync_settings"]
+
+
+class TraceSink:
+    """Takes traces as they become ready. `take` belongs into a thread: the trace is made in it."""
+
+    def __init__(
+        self, *, enabled: bool = True, writer: SpoolWriter | None = None, syncer: SyncerProcess | None = None
+    ) -> None:
+        self._enabled = enabled
+        self._writer = writer
+        self._syncer = syncer
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody wants a trace: if not, it need not even be made."""
+        return self._writer is not None or (self._enabled and standalone.wanted())
+
+    def take(self, make: Callable[[], dict[str, Any]]) -> None:
+        """Take the trace that `make` makes; when this returns, it is captured. What is lost is counted."""
+        began = time.perf_counter()
+        wire = make()
+        if self._writer is not None:
+            self._writer.append(wire, cost_us=round((time.perf_counter() - began) * 1e6))
+        if self._syncer is not None:
+            self._syncer.nudge()
+        if self._enabled:
+            standalone.emit(wire)
+
+
+@asynccontextmanager
+async def open_sink(
+    tracing: TracingConfig, state: Path, *, known: Iterable[str] = (), pseudonym_key: bytes | None = None
+) -> AsyncGenerator[TraceSink]:
+    """The sink for the length of the block. Leaving it takes `tracing.exit_flush_s` at most.
+
+    Args:
+        state: the folder in which the spool is.
+        known: secrets this process loaded.
+        pseudonym_key: as the sanitizer's.
+    """
+    settings = sync_settings(tracing, state, known=known, pseudonym_key=pseudonym_key)
+    if settings is None or not tracing.enabled or tracing.raw:
+        yield TraceSink(enabled=tracing.enabled)
+        return
+    from belljar.tracing.destination import Destination
+    from belljar.tracing.sanitizer import VERSION
+    from belljar.tracing.spool import SpoolWriter
+    from belljar.tracing.syncer import SyncerProcess
+
+    destination = Destination.of(settings.cloud_url, settings.api_key)
+    writer = SpoolWriter(settings.spool_root, destination, settings.limits, sanitizer_version=VERSION)
+    async with SyncerProcess(settings) as syncer:
+        try:
+            yield TraceSink(writer=writer, syncer=syncer)
+        finally:
+            writer.close()
+
+
+def sync_settings(
+    tracing: TracingConfig, state: Path, *, known: Iterable[str] = (), pseudonym_key: bytes | None = None
+) -> SyncSettings | None:
+    """What the syncer is told; None without a server."""
+    if tracing.cloud_url is None:
+        return None
+    from belljar.tracing.syncer import SyncSettings
+
+    return SyncSettings(
+        spool_root=state / "spool",
+        cloud_url=tracing.cloud_url,
+        api_key=tracing.api_key,
+        batch_size=tracing.batch_size,
+        flush_interval_s=tracing.flush_interval_s,
+        max_retries=tracing.max_retries,
+        exit_flush_s=tracing.exit_flush_s,
+        limits=spool_limits(tracing),
+        known=frozenset(known),
+        pseudonym_key=pseudonym_key,
+        spacy_model=tracing.spacy_model,
+    )
+
+
+def pseudonym_key(tracing: TracingConfig, state: Path) -> bytes | None:
+    """The key of this user's pseudonyms, if pseudonyms are wanted.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    if not tracing.pseudonyms:
+        return None
+    from belljar.tracing.pseudonyms import load_or_make
+
+    return load_or_make(state / "pseudonym.key")
+
+
+def spool_limits(tracing: TracingConfig) -> SpoolLimits:
+    """What may wait in the spool."""
+    from belljar.tracing.spool import SpoolLimits
+
+    return SpoolLimits(max_bytes=tracing.spool_max_bytes, max_age_s=tracing.spool_max_age_s)
