@@ -24,6 +24,7 @@ def ending(
         debug: show the traceback of what is a fault of ours.
         refused: told of an error before it is shown.
     """
+    _warn_on_stderr()
     # Until an event loop takes over, a request to end is an exception like Ctrl-C.
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     try:
@@ -66,8 +67,18 @@ class _Escaped(logging.Formatter):
 
 def log_to_stderr() -> None:
     """Everything our loggers say. Ours alone: what other libraries log may hold headers and arguments."""
+    _log("%(levelname)s %(name)s %(message)s", logging.DEBUG)
+
+
+def _warn_on_stderr() -> None:
+    """What a person should know, in the form of our other lines; nothing to add if everything is logged already."""
+    if not logging.getLogger("belljar").handlers:
+        _log("belljar: warning: %(message)s", logging.WARNING)
+
+
+def _log(form: str, level: int) -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(_Escaped("%(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(_Escaped(form))
     logger = logging.getLogger("belljar")
     logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
+    logger.setLevel(level)

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 import anyio
 
 from belljar import show
-from belljar.cli import _ending, _setup
+from belljar.cli import _ending, _setup, _telemetry
 from belljar.cli._report import Report
 from belljar.config import Config
 from belljar.errors import ConfigError, Interrupted, ValidationError
 from belljar.jar import Jar, RunOptions, open_jar
 from belljar.rpc import jsontext
 from belljar.rpc.world import JsonValue, ToolInfo
+from belljar.sandbox.kinds import box_kind
 from belljar.sandbox.loader import Capability, load_code, load_file, parse_args
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ _CAPTURE_S = 2.0
 class Wanted:
     """The options of `belljar run`, as they were given."""
 
-    file: Path | None
+    file: str | None
+    """A path or a capability's name, as it was written: `./x` is not `x`."""
     code: str | None
     servers: Path | None
     args: str | None
@@ -48,6 +50,8 @@ class Wanted:
     deny: tuple[str, ...]
     limits: tuple[str, ...]
     backend: str
+    install: bool
+    keep_files: str | None
     world: str
     intent: str | None
     workflow: str | None
@@ -68,6 +72,8 @@ class Wanted:
         deny: Sequence[str] | None = None,
         limit: Sequence[str] | None = None,
         backend: str = "wasm",
+        install: bool = False,
+        keep_files: str | None = None,
         world: str = "real",
         intent: str | None = None,
         workflow: str | None = None,
@@ -78,7 +84,7 @@ class Wanted:
     ) -> Wanted:
         """From words, by the names of the parameters of `run.py`."""
         return Wanted(
-            file=None if file is None else Path(file),
+            file=file,
             code=code,
             servers=None if servers is None else Path(servers),
             args=args,
@@ -87,6 +93,8 @@ class Wanted:
             deny=tuple(deny or ()),
             limits=tuple(limit or ()),
             backend=backend,
+            install=install,
+            keep_files=keep_files,
             world=world,
             intent=intent,
             workflow=workflow,
@@ -112,25 +120,48 @@ def _run(wanted: Wanted, report: Report) -> int:
     )
     capability = _capability(wanted, config)
     args = _args(wanted, config)
+    _fetch_what_it_calls(capability, config)
     options = RunOptions(intent=wanted.intent, workflow=wanted.workflow, waive=_setup.walls_of(wanted.waive))
     specs = _setup.servers_of(config)
-    _setup.with_guest(config)
+    if wanted.backend == "process":
+        from belljar.cli import _native
+
+        options = replace(options, backend="process", keep=_native.keeping(wanted.keep_files))
+        _native.install(capability, config, yes=wanted.install, may_ask=not wanted.json)
+    else:
+        box_kind(options.backend, config.limits.memory, options.waive, config.paths, capability)
+        _setup.with_guest(config)
     return anyio.run(_in_a_jar, wanted, config, capability, args, options, specs, report)
 
 
 def _refuse_what_is_not_here(wanted: Wanted) -> None:
-    if wanted.backend != "wasm":
-        raise ConfigError(f"--backend {show.name(wanted.backend)} is not part of this version; use --backend wasm")
+    if wanted.backend not in ("wasm", "process"):
+        raise ConfigError(f"--backend {show.name(wanted.backend)}: there are wasm and process")
+    if wanted.backend == "wasm" and (wanted.install or wanted.keep_files is not None):
+        raise ConfigError("--install and --keep-files are for --backend process")
     if wanted.world != "real":
         raise ConfigError(f"--world {show.name(wanted.world)} is not part of this version; use --world real")
 
 
 def _capability(wanted: Wanted, config: Config) -> Capability:
     if (wanted.file is None) == (wanted.code is None):
-        raise ConfigError("give a FILE or -c CODE, one of them")
-    if wanted.file is not None:
-        return load_file(wanted.file, config.limits)
-    return load_code(wanted.code or "", config.limits)
+        raise ConfigError("give a FILE, a capability's name, or -c CODE, one of them")
+    if wanted.file is None:
+        return load_code(wanted.code or "", config.limits)
+    from belljar.cli import _named
+
+    meant = _named.meant(wanted.file)
+    if isinstance(meant, Path):
+        return load_file(meant, config.limits)
+    return _named.capability_named(meant, config, may_ask=not wanted.json)
+
+
+def _fetch_what_it_calls(capability: Capability, config: Config) -> None:
+    """What a capability declares that it calls is here before it runs; nothing is fetched afterwards."""
+    if capability.declared is not None and any("capability" in each for each in capability.declared.permissions):
+        from belljar.cli import _named
+
+        _named.fetch_declared(capability, config)
 
 
 def _args(wanted: Wanted, config: Config) -> dict[str, JsonValue]:
@@ -161,18 +192,24 @@ async def _in_a_jar(
 ) -> int:
     async with AsyncExitStack() as stack:
         world = trust = None
+        remember: Callable[[ToolInfo], None] | None = None
         if specs:
             from belljar.cli._trust import PinningWorld, UserTrust
 
             trust = UserTrust(_setup.trust_store(config), specs)
             world = PinningWorld(await stack.enter_async_context(_setup.upstreams(config, specs)), trust)
-            options = _with_person(wanted, options, trust.remember)
+            remember = trust.remember
+        options = _with_person(wanted, options, remember)
+        spans = _telemetry.telemetry()
+        ending = stack.enter_context(_telemetry.Ending(spans, config.tracing.exit_flush_s))
         looked_at = wanted.json or wanted.debug
         jar = await stack.enter_async_context(
-            open_jar(config, servers=specs, trust=trust, world=world, traces=looked_at)
+            open_jar(config, servers=specs, trust=trust, world=world, traces=looked_at, telemetry=spans)
         )
-        jar.warm(options)
-        return await _one(jar, capability, args, options, report)
+        jar.warm(options, capability)
+        status = await _one(jar, capability, args, options, report)
+        ending.begin()
+        return status
 
 
 async def _one(
@@ -183,18 +220,23 @@ async def _one(
     async with interruptible(jar, report) as scope:
         with scope:
             done = await jar.run(capability, args, options)
+            status = report.ran(done)
+            if options.keep is not None:
+                from belljar.cli import _native
+
+                _native.tell_kept(options.keep)
             with anyio.move_on_after(_CAPTURE_S, shield=True):
                 await done.captured()
-            return report.ran(done)
+            return status
     raise Interrupted("interrupted before the code ran")
 
 
-def _with_person(wanted: Wanted, options: RunOptions, remember: Callable[[ToolInfo], None]) -> RunOptions:
+def _with_person(wanted: Wanted, options: RunOptions, remember: Callable[[ToolInfo], None] | None) -> RunOptions:
     """With somebody to ask and to show calls to, if somebody is there."""
-    from belljar.cli._terminal import LiveCalls, TerminalApprover
-
     if wanted.json or not sys.stderr.isatty():
         return options
+    from belljar.cli._terminal import LiveCalls, TerminalApprover
+
     options = replace(options, observer=LiveCalls())
     if not os.isatty(0):
         return options

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from belljar.registry.trust import TrustStore
     from belljar.rpc.servers import ServerSpec
     from belljar.rpc.upstreams import RealWorld
+    from belljar.tracing.syncer import SyncSettings
 
 __all__ = [
     "configure",
@@ -25,6 +26,7 @@ __all__ = [
     "server_named",
     "servers_of",
     "some_servers",
+    "sync_settings",
     "trust_store",
     "upstreams",
     "walls_of",
@@ -129,6 +131,18 @@ def _environ() -> dict[str, str]:
     beside = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", os.defpath)
     return {**os.environ, "PATH": f"{path}{os.pathsep}{beside}"}
+
+
+def sync_settings(config: Config) -> SyncSettings | None:
+    """What the syncer is told when no jar is open; None without a server.
+
+    The secrets of MCP servers are not among the known values here: pass 1 masked them where they were known.
+    """
+    from belljar.tracing import sink
+
+    known = () if config.tracing.api_key is None else (config.tracing.api_key,)
+    key = sink.pseudonym_key(config.tracing, config.paths.state)
+    return sink.sync_settings(config.tracing, config.paths.state, known=known, pseudonym_key=key)
 
 
 def trust_store(config: Config) -> TrustStore:

@@ -56,10 +56,11 @@ class UserTrust:
 
     def remember(self, tool: ToolInfo) -> None:
         """A person said "always". Told to the store as far as the store can say it: trust reaches read-only tools."""
-        spec = self._specs[tool.server]
+        spec = self._specs.get(tool.server)  # none for a capability, whose code is pinned where it is kept
         try:
-            self._store.pin(spec, {tool.name: tool})
-            if tool.read_only and not tool.open_world:
+            if spec is not None:
+                self._store.pin(spec, {tool.name: tool})
+            if spec is not None and tool.read_only and not tool.open_world:
                 self._store.trust(spec)
                 return
         except (ConfigError, OSError) as exc:

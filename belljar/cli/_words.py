@@ -12,10 +12,12 @@ from typing import Any
 
 __all__ = ["read"]
 
-_ONE = frozenset({"-c", "--servers", "--args", "--backend", "--world", "--intent", "--workflow", "--config"})
+_ONE = frozenset(
+    {"-c", "--servers", "--args", "--backend", "--keep-files", "--world", "--intent", "--workflow", "--config"}
+)
 _MANY = frozenset({"--arg", "--allow", "--deny", "--limit", "--waive"})
-_FLAGS = frozenset({"--debug", "--json"})
-_NAMES = {"-c": "code", "--json": "as_json"}
+_FLAGS = frozenset({"--install", "--debug", "--json"})
+_NAMES = {"-c": "code", "--json": "as_json", "--keep-files": "keep_files"}
 
 
 def read(words: Sequence[str]) -> dict[str, Any] | None:

@@ -12,6 +12,8 @@ _EPILOG = """\b
 Examples:
   belljar run -c '1 + 1'
   belljar run notes.py --servers mcp.json --allow 'git:*' --arg path=. --json
+  belljar run git:release_notes --servers mcp.json --allow 'git:*'
+  belljar run acme.tools.git.release_notes.a7f3
   belljar run -c 'while True: pass' --limit wall=1
 
 \b
@@ -26,7 +28,7 @@ def add(app: typer.Typer) -> None:
 
 
 def _run(
-    file: Annotated[str | None, typer.Argument(metavar="FILE", help="A capability: a Python file.")] = None,
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="A capability: a Python file, or a name.")] = None,
     code: Annotated[str | None, typer.Option("-c", metavar="CODE", help="Code to run in place of a file.")] = None,
     servers: Annotated[str | None, typer.Option(metavar="FILE", help="The mcp.json with the servers.")] = None,
     args: Annotated[str | None, typer.Option(metavar="JSON", help="The arguments, one JSON object.")] = None,
@@ -43,7 +45,13 @@ def _run(
     limit: Annotated[
         list[str] | None, typer.Option(metavar="NAME=V", help="A limit: wall=1, memory=64MiB, calls=10. Repeatable.")
     ] = None,
-    backend: Annotated[str, typer.Option(metavar="NAME", help="What the box is made of: wasm.")] = "wasm",
+    backend: Annotated[str, typer.Option(metavar="NAME", help="What the box is made of: wasm or process.")] = "wasm",
+    install: Annotated[
+        bool, typer.Option("--install", help="Fetch the packages it depends on; with --backend process.")
+    ] = False,
+    keep_files: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Let it write files, and keep them here; with --backend process.")
+    ] = None,
     world: Annotated[str, typer.Option(metavar="NAME", help="Who answers calls: real.")] = "real",
     intent: Annotated[str | None, typer.Option(metavar="TEXT", help="What it is for; stands in the trace.")] = None,
     workflow: Annotated[str | None, typer.Option(metavar="ID", help="The workflow it is part of.")] = None,
@@ -58,6 +66,9 @@ def _run(
 
     It is given a FILE or -c CODE: a module with `main`, or a snippet whose last expression is the result. It sees
     `args` and `mcp`, and nothing else of this machine.
+
+    In place of a FILE, the name of a capability that is kept here or published in the registry: namespace:action, or
+    org.project.namespace.action with or without a hash. What has a separator or ends with .py is a file.
     """
     from belljar.cli._running import Wanted, run
 
@@ -71,6 +82,8 @@ def _run(
         deny=deny,
         limit=limit,
         backend=backend,
+        install=install,
+        keep_files=keep_files,
         world=world,
         intent=intent,
         workflow=workflow,

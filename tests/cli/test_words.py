@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from belljar.cli import _app, _running, _words
 
 _VALUES = st.sampled_from(["", "x", "a=b", "-c", "--json", "-1", "--", "x y", "é"])
-_OPTIONS = "-c --servers --args --backend --world --intent --workflow --config --arg --allow --deny --limit --waive"
+_OPTIONS = """
+    -c --servers --args --backend --keep-files --world --intent --workflow --config --arg --allow --deny --limit --waive
+"""
 _WORD = (
     st.tuples(st.sampled_from(_OPTIONS.split()), _VALUES).map(list)
     | st.tuples(st.sampled_from(_OPTIONS.split()[1:]), _VALUES).map(lambda pair: ["=".join(pair)])
-    | st.sampled_from(["--debug", "--json", "file.py", "-x", "--", "--jso", "-cx", "--json=1", "-", "-c"]).map(
-        lambda w: [w]
-    )
+    | st.sampled_from(
+        ["--install", "--debug", "--json", "file.py", "-x", "--", "--jso", "-cx", "--json=1", "-", "-c"]
+    ).map(lambda w: [w])
 )
 
 
@@ -47,7 +49,7 @@ def test_both_readers_agree(wanted: Any, words: list[str]) -> None:
 
 def test_the_quick_reader_knows_every_option(wanted: Any) -> None:
     """A new option that it does not know would make each run slow that uses it."""
-    words = [word for option in _OPTIONS.split() for word in (option, "v")] + ["--debug", "--json", "file"]
+    words = [word for option in _OPTIONS.split() for word in (option, "v")] + ["--install", "--debug", "--json", "file"]
     found = _words.read(words)
     assert found is not None
     assert len(found) == len(_running.Wanted.__dataclass_fields__)
