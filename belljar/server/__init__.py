@@ -1,0 +1,1 @@
+"""The server: traces in, capabilities resolved, nothing lost, everything visible."""

@@ -1,0 +1,179 @@
+"""Counts, success rates and latencies: of a tenant's traces, of its capabilities, and of its tools' calls.
+
+Counting reads indexes alone - all rows from one, the failed and the mocked from the small ones that hold nothing else -
+so that a million traces are a fraction of a second. Latencies are percentiles (nearest rank) of the newest 5,000
+traces; more would not make them truer. Tools are counted over all time, traces that retention removed included, unless
+a time is asked for. Their latency is that of one call, its mean where a trace called the tool several times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select
+
+from belljar.server.store._views import iso
+from belljar.server.store.engine import Database
+from belljar.server.store.queries import TraceFilter, conditions
+from belljar.server.store.schema import execution_trace, tool_stats, trace_tool
+
+__all__ = ["SAMPLE", "Group", "Stats", "stats"]
+
+SAMPLE = 5_000
+"""Newest traces that latencies are taken from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Figures of all traces, of one capability's, or of one tool's calls."""
+
+    name: str
+    count: int
+    failures: int
+    mocked: int
+    """Of traces: those with any mocked call, within `count`. Of calls: beside `count`, which has the real ones."""
+    last_at: datetime | None
+    durations: tuple[float, ...]
+    """Of the sample, in milliseconds, ascending."""
+
+    @property
+    def success_rate(self) -> float | None:
+        """0 to 1; None of nothing."""
+        return 1 - self.failures / self.count if self.count else None
+
+    def percentile(self, share: float) -> float | None:
+        """The duration in milliseconds that this share does not exceed; None if the sample has none."""
+        return self.durations[max(0, math.ceil(share * len(self.durations)) - 1)] if self.durations else None
+
+    def to_wire(self) -> dict[str, Any]:
+        """{name, count, failures, successRate, mocked, p50Ms, p95Ms, sampled, lastAt}."""
+        return {
+            "name": self.name,
+            "count": self.count,
+            "failures": self.failures,
+            "successRate": self.success_rate,
+            "mocked": self.mocked,
+            "p50Ms": self.percentile(0.5),
+            "p95Ms": self.percentile(0.95),
+            "sampled": len(self.durations),
+            "lastAt": iso(self.last_at) if self.last_at else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Groups most used first."""
+
+    total: Group
+    capabilities: list[Group]
+    tools: list[Group]
+
+    def to_wire(self) -> dict[str, Any]:
+        """{total, capabilities: [...], tools: [...]}."""
+        return {
+            "total": self.total.to_wire(),
+            "capabilities": [group.to_wire() for group in self.capabilities],
+            "tools": [group.to_wire() for group in self.tools],
+        }
+
+
+def stats(
+    db: Database, tenant_id: int, *, since: datetime | None = None, until: datetime | None = None, top: int = 50
+) -> Stats:
+    """The `top` most used capabilities and tools, and all together.
+
+    Raises:
+        StoreRefused: a time without an offset (`BAD_FILTER`).
+    """
+    where = TraceFilter(since=since, until=until)
+    with db.read() as connection:
+        sample = _sample(connection, tenant_id, where)
+        capabilities = _capabilities(connection, tenant_id, where, sample)
+        tools = _tools(connection, tenant_id, where)
+    last = max((group.last_at for group in capabilities if group.last_at), default=None)
+    everything = sorted(duration for durations in sample.values() for duration in durations)
+    total = Group(
+        "",
+        sum(group.count for group in capabilities),
+        sum(group.failures for group in capabilities),
+        sum(group.mocked for group in capabilities),
+        last,
+        tuple(everything),
+    )
+    return Stats(total, _most_used(capabilities, top), _most_used(tools, top))
+
+
+_TRACE = execution_trace.c
+
+
+def _most_used(groups: list[Group], top: int) -> list[Group]:
+    return sorted(groups, key=lambda group: (-group.count, group.name))[:top]
+
+
+def _newest(tenant_id: int, where: TraceFilter) -> Any:
+    newest = select(_TRACE.row_id, _TRACE.capability_name, _TRACE.duration_ms).where(*conditions(tenant_id, where))
+    return newest.order_by(_TRACE.executed_at.desc(), _TRACE.row_id.desc()).limit(SAMPLE)
+
+
+def _sample(connection: Connection, tenant_id: int, where: TraceFilter) -> dict[str, list[float]]:
+    durations = defaultdict[str, list[float]](list)
+    for row in connection.execute(_newest(tenant_id, where)):
+        durations[row.capability_name].append(row.duration_ms)
+    return durations
+
+
+def _capabilities(
+    connection: Connection, tenant_id: int, where: TraceFilter, sample: dict[str, list[float]]
+) -> list[Group]:
+    counted = _grouped(connection, tenant_id, where)
+    failed, mocked = (
+        Counter({name: count for name, count, _ in _grouped(connection, tenant_id, narrower)})
+        for narrower in (_narrowed(where, success=False), _narrowed(where, mocked=True))
+    )
+    return [
+        Group(name, count, failed[name], mocked[name], last_at, tuple(sorted(sample.get(name, ()))))
+        for name, count, last_at in counted
+    ]
+
+
+def _narrowed(where: TraceFilter, *, success: bool | None = None, mocked: bool | None = None) -> TraceFilter:
+    return TraceFilter(since=where.since, until=where.until, success=success, mocked=mocked)
+
+
+def _grouped(connection: Connection, tenant_id: int, where: TraceFilter) -> Sequence[tuple[str, int, datetime]]:
+    statement = (
+        select(_TRACE.capability_name, func.count(), func.max(_TRACE.executed_at))
+        .where(*conditions(tenant_id, where))
+        .group_by(_TRACE.capability_name)
+    )
+    return [(name, count, last_at) for name, count, last_at in connection.execute(statement)]
+
+
+def _tools(connection: Connection, tenant_id: int, where: TraceFilter) -> list[Group]:
+    newest = _newest(tenant_id, where).subquery()
+    of_sample = select(trace_tool.c.tool, trace_tool.c.duration_ms / trace_tool.c.calls).join(
+        newest, newest.c.row_id == trace_tool.c.row_id
+    )
+    durations = defaultdict[str, list[float]](list)
+    for tool, duration in connection.execute(of_sample.where(trace_tool.c.calls > 0)):
+        durations[tool].append(duration)
+    return [
+        Group(row.tool, row.calls, row.failures, row.mocked, row.last_at, tuple(sorted(durations.get(row.tool, ()))))
+        for row in connection.execute(_tool_counts(tenant_id, where))
+    ]
+
+
+def _tool_counts(tenant_id: int, where: TraceFilter) -> Select[Any]:
+    if where.since is None and where.until is None:
+        return select(tool_stats).where(tool_stats.c.tenant_id == tenant_id)
+    tool = trace_tool.c
+    sums = [func.sum(tool[name]).label(name) for name in ("calls", "failures", "mocked")]
+    counted = select(tool.tool, *sums, func.max(tool.executed_at).label("last_at")).where(tool.tenant_id == tenant_id)
+    counted = counted.where(tool.executed_at >= where.since) if where.since is not None else counted
+    counted = counted.where(tool.executed_at < where.until) if where.until is not None else counted
+    return counted.group_by(tool.tool)

@@ -1,0 +1,247 @@
+"""What becomes of a batch of traces."""
+
+from __future__ import annotations
+
+import msgpack
+import pytest
+from sqlalchemy import Connection, select, text
+
+from belljar.server.store.engine import Database
+from belljar.server.store.errors import StoreRefused
+from belljar.server.store.ingest import MAX_BATCH, Estimate, ItemResult, NewTrace, ingest
+from belljar.server.store.keys import Principal
+from belljar.server.store.queries import TraceDetail, get_trace, trace_tree
+from belljar.server.store.schema import execution_trace, tool_stats, trace_tool
+from belljar.tracing.types import decode
+from tests.server.conftest import NOW, principal
+from tests.server.statements import recorded
+from tests.server.traces import call, trace, trace_id, wire
+
+
+def outcomes(results: list[ItemResult]) -> list[tuple[str, str | None]]:
+    return [(result.status, result.code) for result in results]
+
+
+def stored(db: Database, owner: Principal, n: int = 1) -> TraceDetail:
+    found = get_trace(db, owner.tenant_id, trace_id(n))
+    assert found is not None
+    return found
+
+
+def rows(db: Database, owner: Principal) -> int:
+    with db.read() as connection:
+        mine = select(execution_trace.c.row_id).where(execution_trace.c.tenant_id == owner.tenant_id)
+        return len(connection.execute(mine).all())
+
+
+# Idempotence
+
+
+def test_a_batch_twice_is_stored_once(db: Database, owner: Principal) -> None:
+    """F37: sending again changes nothing and says so, item by item."""
+    batch = [trace(n) for n in range(10)]
+    assert outcomes(ingest(db, owner, batch, now=NOW)) == [("stored", None)] * 10
+    assert outcomes(ingest(db, owner, batch, now=NOW)) == [("duplicate", None)] * 10
+    assert rows(db, owner) == 10
+
+
+def test_results_come_in_the_order_of_the_batch(db: Database, owner: Principal) -> None:
+    """F36: each item has its own result, whatever order the rows went in."""
+    ingest(db, owner, [trace(5), trace(2, intent="first")], now=NOW)
+    results = ingest(db, owner, [trace(9), trace(2, intent="second"), trace(5), trace(1)], now=NOW)
+    assert [r.trace_id for r in results] == [trace_id(n) for n in (9, 2, 5, 1)]
+    assert [r.status for r in results] == ["stored", "rejected", "duplicate", "stored"]
+    assert results[1].to_wire() == {
+        "traceId": trace_id(2),
+        "status": "rejected",
+        "code": "CONTENT_MISMATCH",
+        "message": "this id is stored with other content",
+    }
+    assert stored(db, owner, 2).summary.intent == "first"
+
+
+def test_the_same_id_twice_in_one_batch(db: Database, owner: Principal) -> None:
+    """F37: the first counts; the same again is a duplicate, another one rejected."""
+    batch = [trace(1), trace(1), trace(1, intent="other"), trace(1)]
+    expected = [("stored", None), ("duplicate", None), ("rejected", "CONTENT_MISMATCH"), ("duplicate", None)]
+    assert outcomes(ingest(db, owner, batch, now=NOW)) == expected
+    again = [trace(1, intent="other"), trace(1)]
+    assert outcomes(ingest(db, owner, again, now=NOW)) == [("rejected", "CONTENT_MISMATCH"), ("duplicate", None)]
+    assert rows(db, owner) == 1
+
+
+def test_what_is_compared_is_content(db: Database, owner: Principal) -> None:
+    """F37: the order of keys, msgpack instead of JSON, a userId and unknown keys make no other trace."""
+    ingest(db, owner, [trace()], now=NOW)
+    reordered = decode(dict(reversed(wire().items())))
+    packed = decode(msgpack.unpackb(msgpack.packb(wire())))
+    claimed = trace(userId="somebody", unheardOf=[1])
+    assert outcomes(ingest(db, owner, [reordered, packed, claimed], now=NOW)) == [("duplicate", None)] * 3
+    for changed in (trace(success=False), trace(taskResults=[call(args={"max_count": 2})]), trace(decisions=[])):
+        assert outcomes(ingest(db, owner, [changed], now=NOW)) == [("rejected", "CONTENT_MISMATCH")]
+
+
+def test_a_trace_is_its_senders(db: Database, owner: Principal) -> None:
+    """F36: the userId is the key that sent it, whatever the client says."""
+    ingest(db, owner, [trace(userId="root")], now=NOW)
+    assert stored(db, owner).to_wire()["userId"] == owner.key_id
+
+
+def test_tenants_do_not_meet(db: Database, owner: Principal) -> None:
+    """F38: the same id of two tenants is two traces; neither sees, blocks or parents the other's."""
+    other = principal(db, "other")
+    assert outcomes(ingest(db, owner, [trace(1)], now=NOW)) == [("stored", None)]
+    child = trace(2, parentTraceId=trace_id(1))
+    assert outcomes(ingest(db, other, [trace(1, intent="theirs"), child], now=NOW)) == [("stored", None)] * 2
+    assert stored(db, owner, 1).summary.intent == "what changed"
+    mine = trace_tree(db, owner.tenant_id, trace_id(1))
+    assert mine is not None
+    assert mine.children == []
+    assert get_trace(db, owner.tenant_id, trace_id(2)) is None
+
+
+def test_nothing_and_too_much(db: Database, owner: Principal) -> None:
+    """F36: an empty batch is no error; one trace too many refuses the batch and stores none."""
+    assert ingest(db, owner, [], now=NOW) == []
+    with pytest.raises(StoreRefused, match="more than 100") as caught:
+        ingest(db, owner, [trace(n) for n in range(MAX_BATCH + 1)], now=NOW)
+    assert caught.value.reason == "TOO_LARGE"
+    assert rows(db, owner) == 0
+    assert len(ingest(db, owner, [trace(n) for n in range(MAX_BATCH)], now=NOW)) == MAX_BATCH
+
+
+def test_parents_may_come_after_their_children(db: Database, owner: Principal) -> None:
+    """F21: grandchild, child, then parent, in separate batches: one tree."""
+    for n, parent in ((3, 2), (2, 1), (4, 1)):
+        ingest(db, owner, [trace(n, parentTraceId=trace_id(parent))], now=NOW)
+    ingest(db, owner, [trace(1)], now=NOW)
+    tree = trace_tree(db, owner.tenant_id, trace_id(1))
+    assert tree is not None
+    assert [child.trace.summary.trace_id for child in tree.children] == [trace_id(2), trace_id(4)]
+    assert [child.trace.summary.trace_id for child in tree.children[0].children] == [trace_id(3)]
+
+
+def test_a_whole_batch_is_few_statements(db: Database, owner: Principal) -> None:
+    """A batch costs the same number of statements whether it has one trace or a hundred."""
+    counts = list[int]()
+    for size, first in ((1, 1000), (MAX_BATCH, 2000)):
+        batch = [trace(first + n, capabilityId=f"acme.x.y.z{n}.abab") for n in range(size)]
+        with recorded() as seen:
+            ingest(db, owner, batch, now=NOW)
+        counts.append(len([statement for statement, _ in seen if not statement.startswith(("BEGIN", "SELECT 1"))]))
+    assert counts == [4, 4]  # names, traces, their tools, the tools' figures
+
+
+# What is kept
+
+
+def test_a_trace_comes_back_as_it_was_sent(db: Database, owner: Principal) -> None:
+    """F19 F22 F40: every field of calls and decisions survives, iterations included."""
+    calls = [call(n, callSite=7, iteration=n, layerIndex=n % 2, sourceDetail="x", errorCode="E") for n in (1, 2, 3)]
+    sent = trace(taskResults=calls, workflowId="w", errorMessage="boom", errorCode="RPC_ERROR", success=False)
+    ingest(db, owner, [sent], now=NOW)
+    back = stored(db, owner).to_wire()
+    expected = sent.to_wire() | {"userId": owner.key_id}
+    assert {key: back[key] for key in expected} | {"timestamp": expected["timestamp"]} == expected
+    assert (back["predicted"], back["tdError"], back["priority"]) == (0.5, -0.5, 0.5)
+    assert back["receivedAt"] == "2026-11-21T12:00:00.000000Z"
+    assert decode(back).task_results == sent.task_results
+
+
+def test_tools_are_counted(db: Database, owner: Principal) -> None:
+    """F82: per trace and for ever; mocked calls are counted apart and move nothing real."""
+    calls = [call(1), call(2, success=False), call(3, source="fake", success=False), call(4, tool="fs:read")]
+    ingest(db, owner, [trace(1, taskResults=calls), trace(2)], now=NOW)
+    ingest(db, owner, [trace(1, taskResults=calls)], now=NOW)  # a duplicate counts once
+    with db.read() as connection:
+        found = connection.execute(select(tool_stats).order_by(tool_stats.c.tool)).all()
+        per_trace = connection.execute(select(trace_tool).order_by(trace_tool.c.row_id, trace_tool.c.tool)).all()
+    assert [(t.tool, t.calls, t.failures, t.mocked, t.duration_ms) for t in found] == [
+        ("fs:read", 1, 0, 0, 1.5),
+        ("git:git_log", 3, 1, 1, 4.5),
+    ]
+    assert [(t.tool, t.calls, t.mocked) for t in per_trace] == [
+        ("fs:read", 1, 0),
+        ("git:git_log", 2, 1),
+        ("git:git_log", 1, 0),
+    ]
+    assert stored(db, owner).to_wire()["metadata"]["mockedShare"] == 0.25  # counted here, whatever was claimed
+
+
+# One bad item
+
+
+def make_refuse(db: Database, intent: str) -> None:
+    """Have the database itself refuse traces with this intent: something that no check of ours foresaw."""
+    if db.dialect == "postgresql":
+        statements = [f"ALTER TABLE execution_trace ADD CONSTRAINT poison CHECK (intent <> '{intent}')"]
+    else:
+        condition = f"WHEN NEW.intent = '{intent}' BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        statements = [f"CREATE TRIGGER poison BEFORE INSERT ON execution_trace {condition}"]
+    with db.write() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def test_what_the_database_refuses_is_rejected_alone(db: Database, owner: Principal) -> None:
+    """F36: the batch is done again trace by trace; the others are stored, counted and learned from once."""
+    make_refuse(db, "poison")
+    seen = list[int]()
+
+    def learn(_connection: Connection, _tenant_id: int, new: list[NewTrace]) -> list[Estimate]:
+        seen.append(len(new))
+        return []
+
+    batch = [trace(n, intent="poison" if n in (0, 4) else "fine") for n in range(6)]
+    results = ingest(db, owner, batch, now=NOW, learn=learn)
+    assert [(r.status, r.code) for r in results] == [
+        ("rejected", "UNSTORABLE") if n in (0, 4) else ("stored", None) for n in range(6)
+    ]
+    assert seen == [4]
+    with db.read() as connection:
+        assert connection.scalar(select(tool_stats.c.calls)) == 4
+    assert "poison" not in str(results[0].message)
+
+
+# The learner's seam
+
+
+def test_the_learner_sees_new_traces_and_says_what_it_expected(db: Database, owner: Principal) -> None:
+    """F43: a failure thought unlikely has a priority above 0.5 in its row; duplicates are not learned twice."""
+    seen = list[tuple[int, list[str]]]()
+
+    def learn(connection: Connection, tenant_id: int, new: list[NewTrace]) -> list[Estimate]:
+        there = connection.execute(select(execution_trace.c.row_id)).scalars().all()
+        assert {item.row_id for item in new} <= set(there)  # the same transaction
+        seen.append((tenant_id, [item.trace.trace_id for item in new]))
+        return [Estimate(item.row_id, 0.9) for item in new]
+
+    batch = [trace(3), trace(2, success=False), trace(1)]
+    ingest(db, owner, batch, now=NOW, learn=learn)
+    ingest(db, owner, batch, now=NOW, learn=learn)
+    assert seen == [(owner.tenant_id, [trace_id(n) for n in (1, 2, 3)])]
+    failed, fine = stored(db, owner, 2).summary, stored(db, owner, 1).summary
+    assert (failed.predicted, failed.td_error, failed.priority) == (0.9, -0.9, 0.9)
+    assert (round(fine.td_error, 6), round(fine.priority, 6)) == (0.1, 0.1)
+
+
+@pytest.mark.parametrize(("predicted", "priority"), [(1.0, 0.01), (7.0, 0.01), (-3.0, 1.0)])
+def test_a_priority_is_never_nothing_nor_beyond_one(
+    db: Database, owner: Principal, predicted: float, priority: float
+) -> None:
+    """F43: clip(|td error|, 0.01, 1), whatever the learner says."""
+    ingest(db, owner, [trace()], now=NOW, learn=lambda _c, _t, new: [Estimate(n.row_id, predicted) for n in new])
+    assert stored(db, owner).summary.priority == priority
+
+
+def test_a_learner_that_fails_takes_the_batch_back(db: Database, owner: Principal) -> None:
+    """What is stored was learned from: a batch is both or neither."""
+
+    def learn(_connection: Connection, _tenant_id: int, _new: list[NewTrace]) -> list[Estimate]:
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        ingest(db, owner, [trace()], now=NOW, learn=learn)
+    assert rows(db, owner) == 0
+    with db.read() as connection:
+        assert connection.execute(select(tool_stats)).all() == []
