@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,14 +57,21 @@ class Run:
     _captured: anyio.Event = field(default_factory=anyio.Event, repr=False)
     _making: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _trace: dict[str, Any] | None = field(default=None, repr=False)
+    _trace_s: float = field(default=0.0, repr=False)
 
     @property
     def trace(self) -> dict[str, Any]:
         """The trace in its wire form: sanitized, and made when first asked for, so that no run waits for it."""
+        return self.made_trace()[0]
+
+    def made_trace(self) -> tuple[dict[str, Any], float]:
+        """The trace, and the seconds it took to make."""
         with self._making:
             if self._trace is None:
+                began = time.perf_counter()
                 self._trace = self._make_trace()
-            return self._trace
+                self._trace_s = time.perf_counter() - began
+            return self._trace, self._trace_s
 
     def capture_done(self) -> None:
         """The trace is where it shall be."""

@@ -244,10 +244,12 @@ class Jar:
 
     async def _capture(self, run: Run, uncaptured: anyio.Semaphore) -> None:
         try:
-            if self._kept is not None:
-                await anyio.to_thread.run_sync(self._kept.keep, run.ledger)
-            if self._sink.wanted or self._telemetry is not None:
-                await anyio.to_thread.run_sync(self._sink.take, lambda: run.trace)
+            # Whoever asked for the run may be leaving: what it did is told all the same.
+            with anyio.CancelScope(shield=True):
+                if self._kept is not None:
+                    await anyio.to_thread.run_sync(self._kept.keep, run.ledger)
+                if self._sink.wanted or self._telemetry is not None:
+                    await anyio.to_thread.run_sync(self._sink.take, run.made_trace)
         finally:
             uncaptured.release()
             run.capture_done()

@@ -48,6 +48,28 @@ def world(jar: Jar) -> Lab:
     return world
 
 
+# Leaving
+
+
+async def test_a_run_is_captured_also_when_the_block_is_left_at_once(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F18, F35: an exception right behind a run, or a cancelled task, takes no trace away."""
+    config = config_in(tmp_path, guest_cache_in(tmp_path_factory))
+    with caplog.at_level(logging.DEBUG, "belljar.trace"):
+        with pytest.raises(KeyError):
+            async with open_jar(config, world=Lab()) as jar:
+                first = await jar.run("1")
+                raise KeyError
+        with anyio.CancelScope() as scope:
+            async with open_jar(config, world=Lab()) as jar:
+                second = await jar.run("2")
+                scope.cancel()
+                await anyio.sleep_forever()
+    logged = [json.loads(record.getMessage())["traceId"] for record in caplog.records]
+    assert logged == [first.run_id, second.run_id]
+
+
 # Refused before there is a box
 
 

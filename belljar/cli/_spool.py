@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -100,6 +101,7 @@ def _sync_now(config: Config, deadline_s: float | None, as_json: bool) -> int:
         _screen.out_json(_facts(after))
     else:
         _screen.note(f"belljar: {_sent(after)}")
+        _tell_others(config, settings.folder)
     if after.pending == 0:
         return 0
     why = after.parked or after.last_error or "the deadline came first"
@@ -134,6 +136,15 @@ def _sent(status: Status) -> str:
     return f"{delivered} delivered in all, {status.pending} waiting{dead}"
 
 
+def _tell_others(config: Config, configured: Path) -> None:
+    """What waits for a server and a key that are not configured: it is bound to them, and is not sent to another."""
+    from belljar.cli import _screen
+
+    waiting = sum(_status_of(folder, config).pending for folder in _folders(config, configured)[1:])
+    if waiting:
+        _screen.note(f"belljar: {_traces(waiting)} for another server or key not sent (belljar traces status)")
+
+
 def _traces(count: int) -> str:
     return f"{count} trace{'' if count == 1 else 's'}"
 
@@ -153,6 +164,8 @@ def _show_status(config: Config, as_json: bool) -> int:
     settings = sync_settings(config)
     configured = None if settings is None else settings.folder
     there = [(folder, _status_of(folder, config)) for folder in _folders(config, configured)]
+    if settings is not None:
+        there[0] = (there[0][0], replace(there[0][1], destination=settings.destination.url))
     if as_json:
         _screen.out_json([{**_facts(status), "configured": folder == configured} for folder, status in there])
         return 0

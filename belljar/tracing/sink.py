@@ -6,7 +6,7 @@ machine that keeps raw recordings (`tracing.raw`) stay here, whatever server is 
 
 from __future__ import annotations
 
-import time
+import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +18,8 @@ from belljar.tracing import standalone
 if TYPE_CHECKING:
     from belljar.tracing.spool import SpoolLimits, SpoolWriter
     from belljar.tracing.syncer import SyncerProcess, SyncSettings
+
+_log = logging.getLogger("belljar.tracing")
 
 __all__ = ["TraceSink", "open_sink", "pseudonym_key", "spool_limits", "sync_settings"]
 
@@ -37,12 +39,11 @@ class TraceSink:
         """Whether anybody wants a trace: if not, it need not even be made."""
         return self._writer is not None or (self._enabled and standalone.wanted())
 
-    def take(self, make: Callable[[], dict[str, Any]]) -> None:
-        """Take the trace that `make` makes; when this returns, it is captured. What is lost is counted."""
-        began = time.perf_counter()
-        wire = make()
+    def take(self, make: Callable[[], tuple[dict[str, Any], float]]) -> None:
+        """Take the trace that `make` makes, and the seconds that took. Then it is captured; what is lost is counted."""
+        wire, seconds = make()
         if self._writer is not None:
-            self._writer.append(wire, cost_us=round((time.perf_counter() - began) * 1e6))
+            self._writer.append(wire, cost_us=round(seconds * 1e6))
         if self._syncer is not None:
             self._syncer.nudge()
         if self._enabled:
@@ -76,6 +77,15 @@ async def open_sink(
             yield TraceSink(writer=writer, syncer=syncer)
         finally:
             writer.close()
+            _tell_losses(writer)
+
+
+def _tell_losses(writer: SpoolWriter) -> None:
+    """What could not be written down, not even as a number somebody will read later, is said now."""
+    lost = {name.removeprefix("dropped."): n for name, n in writer.counters.items() if name.startswith("dropped.")}
+    if lost:
+        reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(lost.items()))
+        _log.warning("traces of this program were lost (%s): the spool is %s", reasons, writer.folder)
 
 
 def sync_settings(

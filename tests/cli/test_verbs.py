@@ -122,13 +122,30 @@ def test_sanitize_masks_a_value_and_counts(belljar: Belljar) -> None:
     assert sanitize(belljar, b"1") == (0, "1\n", "belljar: masked nothing\n")
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"1 2", b"NaN", b'"\xff"', b"[" * 100_000])
+@pytest.mark.parametrize("text", [b"", b"{", b"1 2", b'"\xff"', b"[" * 100_000])
 def test_sanitize_takes_json_alone(belljar: Belljar, text: bytes) -> None:
     """Bad input is misuse: exit 2, one line, nothing on stdout."""
     status, out, err = sanitize(belljar, text)
     assert (status, out) == (2, "")
     assert len(err.splitlines()) == 1
     assert err.startswith("belljar: VALIDATION_ERROR: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'"\\ud800 ann@corp.example.com"',
+        b'{"a": "ann@corp.example.com", "a": 1e400}',
+        b"\xef\xbb\xbf[NaN]",
+        b"[" * 500 + b"]" * 500,
+    ],
+)
+def test_sanitize_takes_odd_values(belljar: Belljar, text: bytes) -> None:
+    """Lone surrogates, a key twice, what is no number, a byte order mark, depth: shown as what would leave of them."""
+    status, out, err = sanitize(belljar, text)
+    assert status == 0, err
+    json.loads(out)
+    assert "corp.example.com" not in out
 
 
 # Doctor

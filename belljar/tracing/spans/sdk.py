@@ -229,7 +229,7 @@ class _Bounded(SpanProcessor):
 
     def __init__(self, exporter: SpanExporter, settings: Settings, counts: Counts) -> None:
         self._lock = threading.Lock()
-        self._waiting = 0
+        self._waiting = self._flying = 0
         self._most = settings.queue
         self._counts = counts
         self._closed = self._over = False
@@ -255,11 +255,12 @@ class _Bounded(SpanProcessor):
             self._counts.add("dropped")
 
     def _taken(self, n: int) -> bool:
-        """So many go to the exporter now; False if nobody waits for them any more."""
+        """So many go to the exporter now; none: it has come back. False if nobody waits for it any more."""
         with self._lock:
             if self._over:
                 return False
             self._waiting -= n
+            self._flying = n
             return True
 
     def shutdown(self) -> None:
@@ -276,7 +277,7 @@ class _Bounded(SpanProcessor):
         """The time is over: what waits is dropped, and the thread that exports ends by itself."""
         with self._lock:
             self._closed = self._over = True
-            lost, self._waiting = self._waiting, 0
+            lost, self._waiting = self._waiting + self._flying, 0
         self._counts.add("dropped", lost)
         self._watched.say(f"did not take all spans in time ({lost} dropped)")
 
@@ -297,6 +298,8 @@ class _Watched(SpanExporter):
             return SpanExportResult.FAILURE
         result = self._export(spans)
         done = result is SpanExportResult.SUCCESS
+        if not self._taken(0):
+            return result  # counted as dropped already
         self._counts.add("exported" if done else "failed", len(spans))
         if not done:
             self.say("does not take spans")

@@ -39,7 +39,7 @@ _MAX_TEXT = 2000
 _KEPT_OPEN_S = 4.0
 _STATUSES = {"stored", "duplicate", "rejected", "retry"}
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_SECONDS = re.compile(r"[0-9]{1,18}")
+_SECONDS = re.compile(r"[0-9]{1,300}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,8 @@ class Server:
             return TooLarge()
         if status in (401, 403):
             return Parked(
-                f"the server does not take this API key ({status}): check BELLJAR_API_KEY and tracing.cloud_url"
+                f"the server does not take this API key ({status}): check BELLJAR_API_KEY and tracing.cloud_url; "
+                "what was captured for a key waits for that key"
             )
         if 300 <= status < 400:
             return Parked(
