@@ -159,7 +159,6 @@ def serve(settings: Settings, db: Database, *, ready: Callable[[Listening], None
         ConfigError: nothing can listen at that address.
     """
     # Threads compute while the event loop waits its turn: 5 ms, Python's default, is longer than most answers take.
-    # With four clients, 1.3 times the traces.
     sys.setswitchinterval(_SWITCH_S)
     with listen(settings.host, settings.port) as sock:
         where = Listening(settings.host, sock.getsockname()[1])
