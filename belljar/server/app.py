@@ -26,6 +26,7 @@ from belljar.server.routes import docs, health, registry, stats, traces
 from belljar.server.services import Services
 from belljar.server.settings import Settings
 from belljar.server.store.engine import Database
+from belljar.server.web import add_web
 
 __all__ = ["create_app"]
 
@@ -60,6 +61,7 @@ def create_app(settings: Settings, db: Database) -> FastAPI:
     app.state.services = parts
     for router in _ROUTERS:
         app.include_router(router)
+    add_web(app)
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
