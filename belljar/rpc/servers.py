@@ -42,7 +42,29 @@ _MIN_SECRET = 4
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|PRIVATE", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"KEY|TOKEN|SECRET|PASS|PWD|CRED|AUTH|PRIVATE|DSN|COOKIE|SESSION|JWT|BEARER|SIGNATURE|WEBHOOK|CONN|LICEN[CS]E"
+    r"|(?:^|[_.-])(?:PW|PIN|PAT|PSK|OTP|SALT|SEED|CERT|SID)(?:$|[_.-])",
+    re.IGNORECASE,
+)
+# Never a secret, whatever the name: known values are masked everywhere, and these are in every second trace.
+_SETTING = re.compile(
+    r"true|false|yes|no|on|off|none|null|enabled|disabled|default|auto"
+    r"|trace|debug|verbose|info|notice|warn|warning|error|critical|fatal|silent|quiet"
+    r"|production|development|staging|testing|localhost|stdio",
+    re.IGNORECASE,
+)
+# No secret by itself; one if the name says so.
+_PLAIN = re.compile(
+    r"[A-Za-z]{1,5}|[0-9]{1,5}|[0-9]{1,4}(?:\.[0-9]{1,4}){1,3}"  # a word, a number or port, a version or address
+    r"|[a-z]{2,3}[_-][A-Z]{2}(?:\.[A-Za-z0-9-]{3,12})?|(?:C\.)?utf-?8|[A-Z][a-z]+/[A-Z][A-Za-z_]{2,30}"  # locale, zone
+    r"|(?:https?://)?[a-z][a-z0-9-]{0,40}(?:\.[a-z][a-z0-9-]{0,40}){0,5}(?:\.[a-z]{2,12}|:[0-9]{2,5})(?::[0-9]{2,5})?/?"
+    r"|(?:--?[a-z]+(?:-[a-z]+){0,6}(?:=[a-z]{1,12}|=[0-9]{1,6})?[ ]?){1,8}"  # options
+    r"|(?:~|\.{1,2}|[A-Za-z]:)?(?:[/\\][\w.@+ -]{0,80})+(?::(?:/[\w.@+ -]{0,80})+)*",  # a path, or several
+    re.IGNORECASE,
+)
+# A part of a path or a host that no one named by hand.
+_DRAWN = re.compile(r"(?=[A-Za-z_-]*[0-9])(?=[0-9_-]*[A-Za-z])[A-Za-z0-9_-]{16,}")
 _SCHEME = re.compile(r"(?:bearer|basic|token|apikey)\s+", re.IGNORECASE)
 # What people leave in the examples of a README. Whole values only.
 _PLACEHOLDER = re.compile(
@@ -313,7 +335,7 @@ class _Values:
         return _VARIABLE.sub(replaced, place.text())
 
     def table(self, place: _Place, names: re.Pattern[str], *, hints: bool) -> dict[str, str]:
-        """`env` or `headers`, expanded; `hints`: a literal counts as a secret if its name says so."""
+        """`env` or `headers`, expanded; `hints`: a literal counts as a secret unless it is plainly a setting."""
         table: dict[str, str] = {}
         for key in place.object():
             each = place.child(key)
@@ -322,6 +344,27 @@ class _Values:
             table[key] = value = self.expand(each)
             if _PLACEHOLDER.fullmatch(_SCHEME.sub("", value.strip())):
                 raise each.fail("still holds a placeholder; put the real value there, or a ${VARIABLE}")
-            if hints and _SECRET_NAME.search(key):
-                self.keep(value)
+            if hints and _is_secret(key, value, literal="${" not in each.value):
+                self.keep(value, _password(value))
         return table
+
+
+def _is_secret(name: str, value: str, *, literal: bool) -> bool:
+    """What people write into `env` by hand is a secret, unless it is plainly something else.
+
+    Truth values, log levels and the like never are. Short words and numbers, versions, locales, hosts, options and
+    paths are if the name says so (`PIN=4821`). With a variable in it, the variable's value is kept anyway.
+    """
+    if _SETTING.fullmatch(value) is not None:
+        return False
+    if _SECRET_NAME.search(name) is not None:
+        return True
+    return literal and (_PLAIN.fullmatch(value) is None or _DRAWN.search(value) is not None)
+
+
+def _password(url: str) -> str:
+    """Of `postgres://user:password@host`; it also travels alone."""
+    try:
+        return urlsplit(url).password or ""
+    except ValueError:
+        return ""

@@ -26,15 +26,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from belljar.tracing.masking import cap, checks
+from belljar.tracing.masking import cap, checks, hints
 from belljar.tracing.masking.keys import HEADERS, verdict
 from belljar.tracing.masking.masker import PLACEHOLDER, REDACTED, Masker
-from belljar.tracing.masking.plain import plain
+from belljar.tracing.masking.plain import TRUNCATED, plain
 from belljar.tracing.masking.ruleset import SECRET, digest
+from belljar.tracing.masking.work import KEPT_BYTES, LEAST_KEPT_BYTES, ExhaustedError, Work, spend
 
 __all__ = ["VERSION", "SanitizedValue", "Sanitizer", "empty_trace"]
 
-VERSION = f"2.{digest()}"
+VERSION = f"3.{digest()}"
 """Of both passes: a number for their code, and a digest of the rules. Two texts of one version were masked alike."""
 
 _MAX_KNOWN_KEYS = 4096
@@ -42,12 +43,28 @@ _MAX_KNOWN_KEYS = 4096
 _MARGIN = 6 * 1024
 # A value this long is looked at leaf by leaf at once: each leaf is cut first.
 _MAX_SCANNED = 4 << 20
-# Fewer are looked at together: dividing costs a little, too.
-_MIN_TASKS = 3
+# Units for a leaf, beside its length; and what of them is still shown when all are spent.
+_LEAF = 200
+_SHORT = 256
 _MAX_JSON_TEXT = 64 * 1024
 _JSON_LEVELS = 3
-_NAMES = ("name", "key", "header", "field", "headerName", "header_name", "Name", "Key")
-_VALUES = ("value", "values", "val", "Value", "content")
+_NAMES = (
+    "name", "key", "header", "field", "headerName", "header_name", "Name", "Key", "ParameterKey", "ParameterName",
+    "OptionName", "variable", "variableName", "paramName", "label", "param",
+)  # fmt: skip
+_VALUES = (
+    "value",
+    "values",
+    "val",
+    "Value",
+    "content",
+    "ParameterValue",
+    "OptionValue",
+    "stringValue",
+    "resolvedValue",
+)
+_ROWS = ("rows", "data", "values", "records")
+_MAX_COLUMNS = 256
 _SCHEMA_TYPES = frozenset(("string", "integer", "number", "boolean", "object", "array", "null"))
 _DIGITS = {"PHONE": (7, 15), "SSN": (9, 9), "CARD": (12, 19)}
 _KIND = re.compile(r"[A-Z_]{1,32}")
@@ -83,7 +100,7 @@ class Sanitizer:
     def value(self, value: Any, pointer: str = "") -> SanitizedValue:
         """Any value as JSON that may leave. Never raises; `pointer` is put before the pointers of what was cut."""
         try:
-            return self._value(value, pointer)
+            return self._value(value, pointer, Work())
         except Exception:  # noqa: BLE001 - fail closed: whatever went wrong, the raw value does not pass
             return SanitizedValue(REDACTED, {"ERROR": 1})
 
@@ -122,9 +139,6 @@ class Sanitizer:
         """A trace, looked at task by task if something is in it: of ten calls, mostly one. None if looking failed."""
         found: object = bare.get("taskResults")
         tasks = cast("list[Any]", found) if isinstance(found, list) else []
-        if len(tasks) < _MIN_TASKS:
-            done = self.value(bare)
-            return done if isinstance(done.value, dict) else None
         try:
             text = _ENCODE(bare)
             size = len(text.encode())  # a lone surrogate has none
@@ -132,8 +146,10 @@ class Sanitizer:
                 return SanitizedValue(bare, bytes_bound=4 * size)
         except (TypeError, ValueError, RecursionError):
             pass  # the one part that cannot be encoded is made plain by itself
-        rest = self.value({**bare, "taskResults": []})
-        parts = [self.value(task, f"/taskResults/{i}") for i, task in enumerate(tasks)]
+        work = Work()
+        rest = self._part({**bare, "taskResults": []}, "", work, KEPT_BYTES)
+        share = max(LEAST_KEPT_BYTES, KEPT_BYTES // max(1, len(tasks)))
+        parts = [self._part(task, f"/taskResults/{i}", work, share) for i, task in enumerate(tasks)]
         if not all(isinstance(part.value, dict) for part in (rest, *parts)):
             return None
         counts, truncated = Counter[str](rest.redactions), dict(rest.truncated)
@@ -144,7 +160,15 @@ class Sanitizer:
         bound = sum(part.bytes_bound for part in (rest, *parts))
         return SanitizedValue(value, dict(counts), truncated, bound)
 
-    def _value(self, value: Any, pointer: str) -> SanitizedValue:
+    def _part(self, value: Any, pointer: str, work: Work, kept: int) -> SanitizedValue:
+        """Like `value`, of what the whole trace may cost."""
+        work.kept = kept
+        try:
+            return self._value(value, pointer, work)
+        except Exception:  # noqa: BLE001 - as in value()
+            return SanitizedValue(REDACTED, {"ERROR": 1})
+
+    def _value(self, value: Any, pointer: str, work: Work) -> SanitizedValue:
         try:
             serialized = _ENCODE(value)
             whole = serialized.isascii() or bool(serialized.encode())
@@ -153,10 +177,11 @@ class Sanitizer:
         small = len(serialized) <= _MAX_SCANNED
         if whole and small and self._clean(value, serialized):
             return SanitizedValue(value, bytes_bound=4 * len(serialized))
-        walk = _Walk(self._masker, self._key, self._window, pointer)
+        walk = _Walk(self._masker, self._key, self._window, pointer, work)
         # A mask is at most 20 bytes and stands for at least three; what was cut is measured by who needs it.
         bound = 8 * len(serialized) if whole and small else sys.maxsize
-        return SanitizedValue(walk(value), dict(walk.counts), walk.truncated, bound)
+        with work:
+            return SanitizedValue(walk(value), dict(walk.counts), walk.truncated, bound)
 
     def _clean(self, value: Any, serialized: str) -> bool:
         """Whether there is nothing to mask in it and nothing to cut."""
@@ -168,6 +193,7 @@ class Sanitizer:
         """A dictionary's key, masked; the few that a program uses are looked at once."""
         known = self._keys.get(key)
         if known is None:
+            spend(_LEAF)
             found = Counter[str]()
             masked = self._masker.text(key, found)
             known = (masked, found)
@@ -180,13 +206,16 @@ class Sanitizer:
 class _Walk:
     """One look at every leaf of one value."""
 
-    def __init__(self, masker: Masker, key: Callable[[str, Counter[str]], str], window: int, pointer: str) -> None:
+    def __init__(
+        self, masker: Masker, key: Callable[[str, Counter[str]], str], window: int, pointer: str, work: Work
+    ) -> None:
         self.counts = Counter[str]()
         self.truncated = dict[str, int]()
         self._masker = masker
         self._key = key
         self._window = window
         self._prefix = pointer
+        self._work = work
         self._path = list[str]()
         self._json = 0
 
@@ -202,6 +231,8 @@ class _Walk:
             if value is None or isinstance(value, bool):
                 return value
             return self._number(value, under)
+        except ExhaustedError:
+            return self._mark(0)
         except Exception:  # noqa: BLE001 - fail closed, leaf by leaf
             return self._masked("ERROR", "")
 
@@ -209,31 +240,84 @@ class _Walk:
         self.counts[kind] += 1
         return self._masker.placeholder(kind, found)
 
+    def _mark(self, size: int) -> str:
+        """What stands where nobody looked."""
+        if len(self.truncated) < cap.MAX_POINTERS:
+            self.truncated[self._prefix + cap.pointer(self._path)] = size
+        return TRUNCATED
+
+    def _keep(self, text: str) -> str:
+        if not self._json:
+            self._work.kept -= len(text) + 4
+        return text
+
+    def _is_full(self) -> bool:
+        """Whether what is behind would only be cut away; the outermost fields of a trace stay."""
+        return self._work.kept < 0 and bool(self._path) and not self._json
+
     # Containers
 
     def _dict(self, value: dict[str, Any], under: str | None) -> dict[str, Any]:
         if under is not None and value.get("type") in _SCHEMA_TYPES:
             under = None
-        named = _named(value)
+        named, columns = _named(value), _columns(value)
         result = dict[str, Any]()
+        taken = Counter[str]()
         for key, item in value.items():
-            shown = self._key(key, self.counts)
-            while shown in result:
-                shown += "#"
+            if self._is_full():
+                result[TRUNCATED] = self._mark(0)
+                break
+            shown = self._shown(key)
+            if shown in result:
+                taken[shown] += 1
+                shown = _free(result, shown, taken)
             self._path.append(shown)
-            says = SECRET if key in _VALUES and named else verdict(key) or under
-            result[shown] = self(item, says)
+            if columns and key in _ROWS and isinstance(item, list):
+                item = self._columns(cast("list[Any]", item), columns)
+            result[shown] = self(item, SECRET if key in _VALUES and named else self._says(key, item, value) or under)
             self._path.pop()
         return result
+
+    def _columns(self, rows: list[Any], columns: list[int]) -> list[Any]:
+        """The rows without what stands in those columns. A list of words has a column `token`, too: words stay."""
+        result = list[Any]()
+        for row in rows:
+            cells = list(cast("list[Any]", row)) if isinstance(row, list | tuple) else None
+            for i in columns:
+                if (
+                    cells is not None
+                    and i < len(cells)
+                    and not str(cells[i]).isalpha()
+                    and cells[i] not in ("", REDACTED)
+                ):
+                    cells[i] = self._masked(SECRET, "")
+            result.append(row if cells is None else cells)
+        return result
+
+    def _says(self, key: str, item: Any, beside: dict[str, Any]) -> str | None:
+        says = verdict(key)
+        if says == SECRET:
+            return None if hints.excused(key, item, beside) else SECRET
+        return SECRET if hints.accused(key, item, beside) else says
 
     def _list(self, value: list[Any], under: str | None) -> list[Any]:
         result = list[Any]()
         for i, item in enumerate(value):
+            if self._is_full():
+                result.append(self._mark(0))
+                break
             self._path.append(str(i))
             beside = i > 0 and _names_next(value[i - 1], item, i, len(value))
             result.append(self(item, SECRET if beside else under))
             self._path.pop()
         return result
+
+    def _shown(self, key: str) -> str:
+        """A key, masked."""
+        try:
+            return self._keep(self._key(key, self.counts))
+        except ExhaustedError:
+            return self._keep(key if len(key) <= _SHORT and self._is_clean(key) else self._mark(0))
 
     # Leaves
 
@@ -241,11 +325,12 @@ class _Walk:
         text = repr(value)
         if under == SECRET:
             return self._masked(SECRET, text)
+        self._keep(text)
         if not isinstance(value, int) or len(text) < 4:
             return value
         if under in _DIGITS and _fits(text, under):
             return self._masked(under, text)
-        masked = self._masker.text(text, self.counts)
+        masked = self._masked_text(text)
         return value if masked == text else masked
 
     def _string(self, text: str, under: str | None) -> str:
@@ -259,7 +344,7 @@ class _Walk:
             size = len(text) if text.isascii() else len(text.encode())
             if size > cap.MAX_TEXT_BYTES:
                 return self._cut(text, size)
-        masked = self._text(text)
+        masked = self._keep(self._text(text))
         # A mask can be longer than what it hides.
         if len(masked) > len(text) and (size := len(masked.encode())) > cap.MAX_TEXT_BYTES:
             return self._cut(masked, size)
@@ -268,7 +353,18 @@ class _Walk:
     def _text(self, text: str) -> str:
         if text[:1] in "{[ \n" and len(text) <= _MAX_JSON_TEXT and self._json < _JSON_LEVELS:
             text = self._json_text(text)
-        return self._masker.text(text, self.counts)
+        return self._masked_text(text)
+
+    def _masked_text(self, text: str) -> str:
+        try:
+            spend(_LEAF + len(text) // 4)
+            return self._masker.text(text, self.counts)
+        except ExhaustedError:
+            return text if len(text) <= _SHORT and self._is_clean(text) else self._mark(len(text.encode()))
+
+    def _is_clean(self, text: str) -> bool:
+        """What one scan costs is not counted: names and states of a trace stay readable to the end."""
+        return not self._masker.suspects(_ENCODE(text))
 
     def _json_text(self, text: str) -> str:
         """A text that is JSON is also read as the value it holds; rewritten only if something in it was masked."""
@@ -276,10 +372,10 @@ class _Walk:
             value = json.loads(text)
             if not isinstance(value, dict | list):
                 return text
-            inner = _Walk(self._masker, self._key, self._window, "")
+            inner = _Walk(self._masker, self._key, self._window, "", self._work)
             inner._json = self._json + 1
             value = inner(cast("Any", value))
-            if not inner.counts:
+            if not inner.counts and not inner.truncated:
                 return text
             self.counts.update(inner.counts)
             return _ENCODE(value)
@@ -289,14 +385,35 @@ class _Walk:
     def _cut(self, text: str, size: int) -> str:
         if not self._json:
             self.truncated[self._prefix + cap.pointer(self._path)] = size
-        masked = self._masker.text(text[: self._window], self.counts)
+        masked = self._masked_text(text[: self._window])
         # What a cut leaves at its end may look like something new.
-        return self._masker.text(cap.cut(masked, cap.MAX_TEXT_BYTES), self.counts)
+        return self._keep(self._masked_text(cap.cut(masked, cap.MAX_TEXT_BYTES)))
+
+
+def _free(taken: dict[str, Any], name: str, times: Counter[str]) -> str:
+    """Two names that are masked alike stay two."""
+    while (free := f"{name}#{times[name]}") in taken:
+        times[name] += 1
+    return free
 
 
 def _named(value: dict[str, Any]) -> bool:
     """{"name": "Authorization", "value": ...}: the name stands beside."""
-    return any(isinstance(name := value.get(k), str) and verdict(name) == SECRET for k in _NAMES if k in value)
+    name = next((name for k in _NAMES if isinstance(name := value.get(k), str) and verdict(name) == SECRET), None)
+    texts = (item for k in _VALUES if isinstance(item := value.get(k), str))
+    return name is not None and not any(hints.word(name, item) for item in texts)
+
+
+def _columns(value: dict[str, Any]) -> list[int]:
+    """{"columns": ["user", "password"], "rows": [...]}: which columns hold secrets."""
+    heads: Any = value.get("columns") or value.get("header") or value.get("headers") or value.get("fields")
+    if not isinstance(heads, list) or not any(isinstance(value.get(k), list) for k in _ROWS):
+        return []
+    names: list[Any] = [
+        cast("dict[str, Any]", head).get("name") if isinstance(head, dict) else head
+        for head in cast("list[Any]", heads)[:_MAX_COLUMNS]
+    ]
+    return [i for i, name in enumerate(names) if isinstance(name, str) and verdict(name) == SECRET]
 
 
 def _names_next(name: Any, item: Any, i: int, size: int) -> bool:
@@ -304,12 +421,14 @@ def _names_next(name: Any, item: Any, i: int, size: int) -> bool:
     if not isinstance(name, str) or len(name) > 128 or isinstance(item, dict):
         return False
     if name in ("-u", "--user") and isinstance(item, str):
-        return ":" in item
+        user, _, password = item.partition(":")
+        return bool(password) and not (user + password).isdecimal()  # 1000:1000 is who a container runs as
     if name.startswith("-"):
         return "=" not in name and isinstance(item, str) and not item.startswith("--") and verdict(name) == SECRET
     if HEADERS.fullmatch(name) is not None:
         return i % 2 == 1
-    return size == 2 and " " not in name and verdict(name) == SECRET
+    said = isinstance(item, str) and hints.word(name, item)
+    return size == 2 and " " not in name and verdict(name) == SECRET and not said
 
 
 def _fits(text: str, kind: str) -> bool:

@@ -73,6 +73,57 @@ def test_secrets_are_known_and_never_shown() -> None:
         assert secret not in shown
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DB_PWD", "hunter2x"),
+        ("PIN", "4821"),
+        ("PGUSER_CRED", "tiger"),
+        ("SENTRY_DSN", "https://o1.ingest.example.org/2"),
+        ("X", "Zx9kQ72mB4"),
+        ("X", "correct horse battery"),
+        ("X", "123456789"),
+        ("X", "/k3Jd82hs9Qx71mNbv5Zt40Lp"),
+        ("X", "https://hooks.example.org/T024BE7LD/x8Jd72hQ"),
+        ("X", "k3jd82hs9qx71mnbv5zt40lp.example.org"),
+    ],
+)
+def test_what_is_written_by_hand_into_env_is_a_secret(name: str, value: str) -> None:
+    """F24: a literal needs no telling name; only what is plainly a setting is none."""
+    assert value in read(s={"command": "c", "env": {name: value}})["s"].secrets
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MODE", "fast"),
+        ("API_KEY_REQUIRED", "true"),
+        ("AUTH", "disabled"),
+        ("LOG_LEVEL", "WARNING"),
+        ("NODE_ENV", "production"),
+        ("PORT", "8080"),
+        ("LANG", "en_US.UTF-8"),
+        ("TZ", "Europe/Berlin"),
+        ("HOST", "db.example.org"),
+        ("ORIGIN", "https://example.org:8443/"),
+        ("BIND", "127.0.0.1"),
+        ("NODE_OPTIONS", "--max-old-space-size=4096 --no-warnings"),
+        ("ROOT", "/srv/data/repo"),
+        ("PYTHONPATH", "/srv/a:/srv/b"),
+        ("DIR", "~/notes"),
+    ],
+)
+def test_a_plain_setting_is_no_secret(name: str, value: str) -> None:
+    """Known values are masked wherever they stand; a port or a path would blank out half of every trace."""
+    assert read(s={"command": "c", "env": {name: value}})["s"].secrets == frozenset()
+
+
+def test_the_password_of_a_literal_url_is_known_alone() -> None:
+    """F24: who has the URL has the password in it."""
+    secrets = read(s={"command": "c", "env": {"DB": "postgres://bob:Zx9kQ72m@h/db"}})["s"].secrets
+    assert secrets == {"postgres://bob:Zx9kQ72m@h/db", "Zx9kQ72m"}
+
+
 def test_other_programs_keys_are_passed_over_and_grant_nothing() -> None:
     """`autoApprove` and friends are ignored; `disabled` leaves a server out."""
     noise = {"autoApprove": ["*"], "alwaysAllow": ["x"], "timeout": 3, "icon": {}}

@@ -397,7 +397,7 @@ def test_what_was_counted_is_counted_on() -> None:
 
 def test_the_version_names_the_rules() -> None:
     """Two spools of one version were masked by the same rules."""
-    assert VERSION.startswith("2.")
+    assert VERSION.startswith("3.")
     assert len(VERSION) == 10
 
 

@@ -11,15 +11,15 @@ from typing import Any, cast
 
 from belljar.tracing.masking.plain import TRUNCATED
 
-__all__ = ["MAX_TEXT_BYTES", "MAX_TRACE_BYTES", "cut", "fit", "pointer", "size"]
+__all__ = ["MAX_POINTERS", "MAX_TEXT_BYTES", "MAX_TRACE_BYTES", "cut", "fit", "pointer", "size"]
 
 MAX_TEXT_BYTES = 10 * 1024
 """Bytes of UTF-8 kept of one text."""
 MAX_TRACE_BYTES = 256 * 1024
 """Bytes of a whole trace as compact JSON."""
 
-# Pointers are part of the trace; their number must not fill it.
-_MAX_POINTERS = 1000
+MAX_POINTERS = 1000
+"""They are part of the trace; their number must not fill it."""
 _SHORTEST = 64
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -61,7 +61,7 @@ def fit(trace: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bounded(truncated: dict[str, int]) -> dict[str, int]:
-    return dict(list(truncated.items())[:_MAX_POINTERS])
+    return dict(list(truncated.items())[:MAX_POINTERS])
 
 
 def _shortened(value: Any, most: int, path: list[str], truncated: dict[str, int]) -> Any:
@@ -69,7 +69,7 @@ def _shortened(value: Any, most: int, path: list[str], truncated: dict[str, int]
         whole = len(value.encode("utf-8", "replace"))
         if whole <= most:
             return value
-        if len(truncated) < _MAX_POINTERS:
+        if len(truncated) < MAX_POINTERS:
             truncated.setdefault(pointer(path), whole)
         return cut(value, most)
     if isinstance(value, dict):

@@ -12,12 +12,14 @@ import math
 import re
 from collections import Counter
 
+from belljar.tracing.masking.cards import card, digits, luhn
+
 __all__ = [
-    "always", "aws_secret", "card", "dated", "email", "entropy", "goes_on", "iban", "in_row", "ipv4", "ipv6", "isbn",
-    "jwt", "luhn", "mixed", "next_start", "phone", "phone_named", "phone_national", "phone_us", "ssn", "ssn_named",
+    "always", "aws_secret", "card", "dated", "email", "entropy", "goes_on", "iban", "in_iban", "in_row", "ipv4", "ipv6",
+    "isbn", "jwt", "luhn", "mixed", "next_start", "phone", "phone_named", "phone_national", "phone_us", "ssn",
+    "ssn_named",
 ]  # fmt: skip
 
-_NOT_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
 _WORD = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
@@ -32,11 +34,6 @@ def next_start(text: bytes, begin: int, end: int) -> int:
     while pos < end and text[pos] in _WORD:
         pos += 1
     return min(pos, end) if pos > begin else end
-
-
-def digits(text: bytes) -> bytes:
-    """The digits alone."""
-    return text.translate(None, _NOT_DIGITS)
 
 
 def entropy(text: bytes) -> float:
@@ -72,50 +69,7 @@ def jwt(text: bytes, begin: int, end: int) -> bool:
     return plain.startswith((b'{"', b"{ ", b"{\n"))
 
 
-# Cards
-
-
-def luhn(number: bytes) -> bool:
-    """The check digit of ISO/IEC 7812."""
-    odd = sum(number[-1::-2]) - 48 * len(number[-1::-2])
-    even = sum(sum(divmod(2 * (digit - 48), 10)) for digit in number[-2::-2])
-    return (odd + even) % 10 == 0
-
-
-# Issuer ranges in use and the lengths they have. 1 (UATP) is left out: clocks count milliseconds and seconds there.
-_ISSUERS = re.compile(
-    rb"4(?:\d{12}|\d{15}|\d{18})|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}|3[47]\d{13}"
-    rb"|3(?:0[0-5]|[68]\d|9\d)\d{11}|3(?:0[0-5]|[68]\d)\d{13}|35\d{14}|35(?:2[89]|[3-8]\d)\d{13,15}"
-    rb"|6(?:011|5\d\d|4[4-9]\d|22\d)\d{12,15}|62\d{14,17}|(?:2131|1800)\d{11}|220[0-4]\d{12,15}"
-    rb"|(?:5018|5019|5020|5038|5[678]\d\d|6304|639\d|67\d\d)\d{8,15}|60\d{14}|8[12]\d{14}"
-)
-_GROUPED = re.compile(rb"\d+(?:[ .?/_-]+\d+)*")
-
-
-def card(text: bytes, begin: int, end: int) -> bool:
-    """A number of a known issuer with its check digit, not part of a longer one, grouped as people group cards."""
-    if goes_on(text, end):
-        return False
-    found = text[begin:end]
-    number = digits(found)
-    if _ISSUERS.fullmatch(number) is None or len(set(number)) < 2 or not luhn(number):
-        return False
-    # Cards of 13 digits are of the past, article numbers of 13 digits are not.
-    if len(number) == 13 and _ean(number):
-        return False
-    sizes = [len(group) for group in re.split(rb"[^0-9]+", found)]
-    # Pairs are also how bytes are shown.
-    return _card_groups(sizes) and not (max(sizes) == 2 and in_row(text, begin, end))
-
-
-def _card_groups(sizes: list[int]) -> bool:
-    """Fours, or as on two brands' cards; digits one by one. Order numbers and columns of a table are grouped, too."""
-    fours = all(size % 4 == 0 for size in sizes[:-1]) and (sizes[-1] <= 4 or sizes[-1] % 4 == 0)
-    return len(sizes) == 1 or fours or sizes in ([4, 6, 5], [4, 6, 4], [6, 13]) or max(sizes) <= 2
-
-
-def _ean(number: bytes) -> bool:
-    return sum((3 if i % 2 else 1) * (digit - 48) for i, digit in enumerate(number)) % 10 == 0
+# Numbers of things
 
 
 def isbn(number: bytes) -> bool:
@@ -135,11 +89,11 @@ def goes_on(text: bytes, end: int) -> bool:
 _IBAN_LENGTHS = {
     name: length
     for length, names in {
-        15: "NO", 16: "BE", 18: "DK FO FI GL NL SD FK", 19: "MK SI", 20: "AT BA EE KZ LT LU XK MN",
-        21: "CH HR LI LV", 22: "BG BH CR DE GB GE IE ME RS VA", 23: "AE GI IL IQ OM TL SO",
-        24: "AD CZ ES MD PK RO SA SE SK TN VG", 25: "LY PT ST", 26: "IS TR", 27: "FR GR IT MC MR SM BI DJ",
-        28: "AL AZ BY CY DO GT HU LB NI PL SV", 29: "BR EG PS QA UA", 30: "JO KW MU YE", 31: "MT SC", 32: "LC",
-        33: "RU",
+        15: "NO", 16: "BE", 18: "DK FI FK FO GL NL SD", 19: "MK SI", 20: "AT BA EE KZ LT LU MN XK", 21: "CH HR LI LV",
+        22: "BG BH CR DE GB GE IE ME RS VA", 23: "AE GI IL IQ OM SO TL", 24: "AD CZ ES MD PK RO SA SE SK TN VG",
+        25: "AO CV GW LY MZ PT ST", 26: "DZ IR IS TR", 27: "BI CF CG CM DJ FR GA GQ GR IT KM MC MG MR SM TD",
+        28: "AL AZ BF BJ BY CI CY DO GT HN HU LB MA ML NE NI PL SN SV TG", 29: "BR EG PS QA UA", 30: "JO KW MU YE",
+        31: "MT SC", 32: "LC", 33: "RU",
     }.items()
     for name in names.split()
 }  # fmt: skip
@@ -147,7 +101,9 @@ _IBAN_LENGTHS = {
 
 def iban(text: bytes, begin: int, end: int) -> int:
     """The length of its country and remainder 1 by 97; what the pattern took beyond is not part of it."""
-    found = re.sub(rb"[ ?-]", b"", text[begin:end]).upper().decode()
+    if begin and text[begin - 1] in _WORD and text[max(0, begin - 4) : begin].lower() != b"iban":
+        return 0
+    found = re.sub(rb"[ ?.-]", b"", text[begin:end]).upper().decode()
     length = _IBAN_LENGTHS.get(found[:2])
     if length is None or len(found) < length:
         return 0
@@ -168,13 +124,16 @@ def _after(text: bytes, begin: int, count: int) -> int:
 
 # Addresses
 
-# What stands after the last dot of a file name, and yet is no top-level domain (or one nobody writes letters to).
+# What stands after the last dot of a file name, and is no top-level domain (or one nobody writes letters to).
 _FILES = frozenset(
     b"png jpg jpeg gif svg webp ico bmp tiff css scss less js jsx mjs cjs ts tsx vue json yaml yml toml xml html htm "
-    b"md txt log py pyc rb go java kt swift c h cpp hpp cs php sh bat ps1 sql csv tsv zip tar gz tgz bz2 xz whl jar "
-    b"war exe dll so dylib wasm pdf doc docx xls xlsx ppt pptx mp3 mp4 mov avi lock map local localdomain internal "
-    b"service socket timer target mount slice scope".split()
+    b"txt log pyc rb go java kt swift c h cpp hpp cs php bat ps1 sql csv tsv tar gz tgz bz2 xz whl jar "
+    b"war exe dll wasm pdf doc docx xls xlsx ppt pptx mp3 mp4 avi lock map local localdomain internal "
+    b"service socket timer target mount slice scope dylib".split()
 )
+# Top-level domains that end files, too; there a file is what has a scale, a version or a branch before it.
+_FILES_OR_LANDS = frozenset(b"md py sh zip mov rs so".split())
+_BRANCHES = re.compile(rb"(?i)(?:\d.*|v\d.*|main|master|latest|next|stable|head|dev|beta|alpha|canary)")
 
 
 def email(text: bytes, begin: int, end: int) -> bool:
@@ -182,7 +141,8 @@ def email(text: bytes, begin: int, end: int) -> bool:
     local, _, domain = text[begin:end].partition(b"@")
     if local == b"git" and text[end : end + 1] in b":/" and end < len(text):
         return False
-    if domain.rpartition(b".")[2].lower() in _FILES:
+    name, _, last = domain.lower().rpartition(b".")
+    if last in _FILES or (last in _FILES_OR_LANDS and _BRANCHES.fullmatch(name.rpartition(b".")[2]) is not None):
         return False
     return local.strip(b".!#$%&'*/=^`{|}~?+-") != b""
 
@@ -192,9 +152,11 @@ def ipv4(text: bytes, begin: int, end: int) -> bool:
     if goes_on(text, end) or any(part != b"0" and part.startswith(b"0") for part in text[begin:end].split(b".")):
         return False
     octets = [int(part) for part in text[begin:end].split(b".")]
-    if max(octets) > 255 or octets[0] in (0, 127, 255) or octets[0] == octets[1] == octets[2] == octets[3]:
+    if max(octets) > 255 or octets[0] in (0, 127, 255) or (len(set(octets)) == 1 and octets[0] < 8):
         return False
     before = text[max(0, begin - 24) : begin]
+    if _PRODUCT.search(before) is not None and not ipaddress.IPv4Address(bytes(octets)).is_private:
+        return False
     return _VERSION.search(before) is None or _TAG_END.search(before) is not None
 
 
@@ -203,6 +165,11 @@ _VERSION = re.compile(
     rb"chapter|clause|[a-z]/)[\"'`]?\s*[:=]*\s*[\"'`(]?$"
 )
 
+# What has versions; private addresses are those of their machines.
+_PRODUCT = re.compile(
+    rb"(?i)\b(?:python|pypy|java|jdk|jre|node|nodejs|ruby|perl|php|golang|rust|mobile|ios|android|windows|macos|linux|kernel|"
+    rb"chrome|chromium|firefox|safari|edge|opera|electron|openssl|sdk|(?:up|down)graded?(?: to| from)?)[ :=]{1,3}$"
+)
 
 # `<td>10.1.2.3`: the end of a tag is no comparison.
 _TAG_END = re.compile(rb"<[^<>]{1,22}>\s*$|^[^<>]{22,24}>$")
@@ -248,6 +215,12 @@ def in_row(text: bytes, begin: int, end: int) -> bool:
 
 
 _EXTENSION = re.compile(rb"[ex]")
+_IBAN_BEFORE = re.compile(rb"(?:^|[^0-9A-Za-z])[A-Za-z]{2}\d{2}(?:[ .?-]?[A-Za-z0-9]{4}){1,7}[ .?-]?$")
+
+
+def in_iban(text: bytes, begin: int) -> bool:
+    """Whether groups of what has an IBAN's form, if not its check digits, stand before."""
+    return _IBAN_BEFORE.search(text[max(0, begin - 42) : begin]) is not None
 
 
 def phone(text: bytes, begin: int, end: int) -> bool:
@@ -257,20 +230,39 @@ def phone(text: bytes, begin: int, end: int) -> bool:
     if not 8 <= len(number) <= 15 or len(set(number)) < 3 or goes_on(text, end):
         return False
     # 00 alone opens numbers of all sorts; the plus says what it is.
-    return found.startswith(b"+") or (len(number) >= 9 and re.search(rb"[ ?/()-]", found) is not None)
+    if found.startswith(b"+"):
+        return True
+    return len(number) >= 9 and re.search(rb"[ ?/()-]", found) is not None and not in_iban(text, begin)
+
+
+# Areas that were never given, and what answers of HTTP look like: `200 404 5000`.
+_NO_AREA = re.compile(rb"[2-7]00|[2-9]11")
+_SPACED = re.compile(rb"\d{3} \d{3} \d{4}")
 
 
 def phone_us(text: bytes, begin: int, end: int) -> bool:
-    """Ten digits of the North American plan, not all alike."""
-    number = digits(text[begin:end])
+    """Ten digits of the North American plan, not all alike; where spaces alone group them, not three round counts."""
+    found = text[begin:end]
+    number = digits(found)
     number = number[1:] if number.startswith(b"1") else number
-    return not goes_on(text, end) and len(set(number[:10])) > 2 and not in_row(text, begin, end)
+    if goes_on(text, end) or len(set(number[:10])) <= 2 or in_row(text, begin, end):
+        return False
+    if b"/" in found and b"-" not in found:
+        return False
+    rows = _SPACED.fullmatch(found) is not None or b" - " in found
+    return not (rows and (_NO_AREA.fullmatch(number[:3]) or (number[4:6] == b"00" and number[7:10] == b"000")))
+
+
+# Words that name other things, too: a cell of a table, a call of a function.
+_UNSURE = re.compile(rb"(?i)\b(?:cell|call)[^0-9A-Za-z]{0,6}$")
 
 
 def phone_named(text: bytes, begin: int, end: int) -> bool:
     """Something that calls itself a phone number has 7 to 15 digits."""
     found = text[begin:end]
-    return 7 <= len(digits(found)) <= 15 and len(set(found)) > 2 and not goes_on(text, end) and not dated(found)
+    if not 7 <= len(digits(found)) <= 15 or len(set(found)) <= 2 or goes_on(text, end) or dated(found):
+        return False
+    return not (found.isdigit() and len(found) < 10 and _UNSURE.search(text[max(0, begin - 12) : begin]))
 
 
 def phone_national(text: bytes, begin: int, end: int) -> bool:
@@ -284,17 +276,20 @@ def phone_national(text: bytes, begin: int, end: int) -> bool:
         or dated(text[max(0, begin - 5) : end])
         or len(groups) < 2
         or in_row(text, begin, end)
+        or in_iban(text, begin)
     ):
         return False
     return all(len(group) == 2 for group in groups) if len(groups[0]) == 2 and len(groups) > 3 else len(groups[0]) >= 3
 
 
 def ssn(text: bytes, begin: int, end: int) -> bool:
+    """One that was given, and not a part of a row."""
+    return ssn_named(text, begin, end) and not in_row(text, begin, end)
+
+
+def ssn_named(text: bytes, begin: int, end: int) -> bool:
     """Areas 000, 666 and 900 up, group 00 and serial 0000 were never given."""
     number = digits(text[begin:end])
-    if goes_on(text, end) or len(number) != 9 or in_row(text, begin, end):
+    if goes_on(text, end) or len(number) != 9:
         return False
     return number[:3] not in (b"000", b"666") and number[:1] != b"9" and number[3:5] != b"00" and number[5:] != b"0000"
-
-
-ssn_named = ssn

@@ -50,6 +50,8 @@ def _is_secret(words: list[str]) -> bool:
         return True
     if last == "token":
         return before not in rules.not_before
+    if words[:2] == ["tf", "token"]:  # TF_TOKEN_app_terraform_io
+        return True
     if last in rules.last:
         return last != "pass" or before not in ("test", "tests", "first", "second", "boarding", "low", "high", "by")
     return last.endswith(rules.joined)
@@ -61,6 +63,6 @@ def probe() -> str:
     words = {name.replace(" ", r"[ _.-]?") for name in (*rules.last, *rules.joined, *rules.people, *rules.pairs)}
     values = "|".join(sorted(rules.values))
     return (
-        rf"(?i)(?:{'|'.join(sorted(words))})(?:[ _.-]?(?:{values}|[0-9]+))*"
+        rf"(?i)(?:tf_token_\w{{1,80}}|{'|'.join(sorted(words))})(?:[ _.-]?(?:{values}|[0-9]+))*"
         r"(?:\]|\\+\]|[\\\"'`]|%22|&quot;){0,6}\s{0,3}(?:[:=,]|=>|[.?|+]{1,2}=|%3[AaDd]|\\+u003[AaDd])"
     )

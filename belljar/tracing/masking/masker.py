@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -63,7 +64,7 @@ class Masker(Masks):
 
     def suspects(self, serialized: str) -> bool:
         """Whether anything could be in it; if not, nothing is. `serialized` is JSON."""
-        return bool(self._scan(serialized.encode("ascii", "replace")))
+        return bool(self._scan(views.shadow(serialized)))
 
     def text(self, text: str, counts: Counter[str]) -> str:
         """The text with every find replaced; `counts` grows by what was found."""
@@ -77,8 +78,8 @@ class Masker(Masks):
         return text
 
     def _found(self, text: str) -> list[Span]:
-        shadow = text.encode("ascii", "replace")
-        spans = list(self._spans(shadow))
+        shadow = views.shadow(text)
+        spans = [_behind_question(span, text) for span in self._spans(shadow)]
         for view, places in views.views(shadow):
             spans += [(places[begin], places[end], kind) for begin, end, kind in self._spans(view)]
         if not spans:
@@ -102,6 +103,14 @@ class Masker(Masks):
         if surroundings:
             yield from pairs.spans(shadow)
             yield from tables.spans(shadow)
+
+
+def _behind_question(span: Span, text: str) -> Span:
+    """In the form that is matched, the sign of a query is what stands for a letter beyond ASCII."""
+    begin, end, kind = span
+    if kind != "EMAIL" or (at := text.find("@", begin, end)) < 0:
+        return span
+    return text.rfind("?", begin, at) + 1 or begin, end, kind
 
 
 def _around(span: Span, kept: list[tuple[int, int]]) -> Span:
@@ -129,8 +138,25 @@ def merged(spans: list[Span]) -> list[Span]:
     return merged
 
 
+_MARKS = re.compile(r"[^0-9a-z]+")
+
+
 def _normal(kind: str, found: str) -> str:
-    """Equal values in different spelling are one."""
-    if kind in ("PHONE", "SSN", "CARD"):
-        return checks.digits(found.encode("ascii", "replace")).decode().removeprefix("00")
-    return "".join(found.split()).lower()
+    """Equal values in different spelling are one: read as its readers would, in one form for each kind."""
+    found = views.folded(found)
+    if found.isascii():
+        for view, _ in views.views(found.encode()):
+            found = view.decode("latin-1")
+    found = "".join(found.split()).lower()
+    if kind in ("PHONE", "CARD"):
+        return checks.digits(found.replace("(0)", "").encode("ascii", "replace")).decode().removeprefix("00")
+    if kind in ("SSN", "IBAN"):
+        return _MARKS.sub("", found)
+    return _address(found) if kind == "IP" else found
+
+
+def _address(found: str) -> str:
+    try:
+        return str(ipaddress.ip_address(found))
+    except ValueError:
+        return found

@@ -11,25 +11,32 @@ import base64
 import re
 from collections.abc import Iterator
 
-from belljar.tracing.masking import checks
+from belljar.tracing.masking import checks, hints
 from belljar.tracing.masking.keys import HEADERS, verdict
 from belljar.tracing.masking.ruleset import SECRET, Span
+from belljar.tracing.masking.work import spend
 
 __all__ = ["PROBES", "spans"]
 
 PROBES = (
     r"://[^\s/\"<>?#@]{0,200}:[^\s/\"<>?#]{1,200}@|://[A-Za-z0-9_.-]{16,}@|://[^\s\"<>@/:]*:[^\s\"<>@]*[/?#][^\s\"<>@]*@",
     r"(?i)bearer(?:[ +]|%20)+[A-Za-z0-9]|basic(?:[ +]|%20)+[A-Za-z0-9+/]{8}",
-    r"(?i)--?[a-z-]*(?:pass|pwd|token|secret|key|auth|user|cookie)[a-z-]*[ \\\"',]|curl[^\n]{0,400} -u",
+    r"(?i)--?[a-z-]*(?:pass|pwd|token|secret|key|auth|user|cookie)[a-z-]*[ \\\"',]",
+    r"-u(?:[ =]|\\+n|\s)?(?:\\*[\"'],\s{0,3})?\\*[\"']?[^\s:\"'\\]{1,64}:[^\s\"'\\]|-u\\*[\"'],",
     (
         r"(?i)(?:password|passphrase|passcode|passwd|pwd|secret|token|key|pin|credential)s?(?:\\*[\"'`])?"
-        r"(?: is| was| to| by|>|[ \t]+\\*[\"'])"
+        r"(?: is| was| to| by| for| of|>|[ \t]+\\*[\"'])"
     ),
     r"(?i)identified by|machine [^ ]{1,80} login|_auth|sshpass|[;,][ ]*pw[ ]*[:=]",
     (
         r"(?i)(?:password|passphrase|passcode|passwd|pwd|secret|token|key|credential)s?"
         r"(?:\\*[\"'][ ]|[ ]*(?:[.?|+]|: ?[\w.<>\[\]?]{1,40}|[ ][\w.*\[\]]{1,30})[ ]*=|[ ]+[A-Za-z0-9+/_-]{16})"
     ),
+    r"(?i)(?:password|passphrase|passwd|pwd|secret|token|key|credential)s?\\*[\"']?(?:\s|\\+[nr])+value\\*[\"']?:",
+    r"(?i)-p[^\s-]|sshpass|login [^\n]{0,80}-p|redis-cli|zip [^\n]{0,80}-P|password\(|type=\\*[\"']?password",
+    r"(?i)securestring|basicauth\(|digestauth\(|auth ?= ?\(|(?:seed|recovery) (?:phrase|words)|mnemonic",
+    r"(?i)(?:password|passwd|secret|token|key|pin|contrase\?a|wort)\?[^\s=&?]{6}|contrase\?a",
+    hints.PROBE,
 )
 """Conditions for the scan, beside the names themselves."""
 
@@ -71,14 +78,45 @@ _OPTION = re.compile(
     rb"(?<![\w-])--?(?P<key>[A-Za-z][\w-]{1,40})[ ]{1,3}(?P<rest>\\{0,8}[\"']?)(?P<value>[^\s\"'\\-][^\s\"'\\]{0,1024})"
 )
 _USER = re.compile(
-    rb"(?<![\w-])(?:-u|--user|--proxy-user)[ =]?\\{0,8}[\"']?(?P<value>[^\s:\"'\\]{1,128}:[^\s\"'\\]{1,256})"
+    rb"(?<![\w-])(?:-u|--user|--proxy-user)(?:\\{0,8}[\"'],\s{0,3}|[ =]|\s{1,3})?"
+    rb"\\{0,8}[\"']?(?P<value>[^\s:\"'\\]{1,128}:[^\s\"'\\]{1,256})"
 )
 _PROSE = re.compile(
-    rb"(?i)\b(?:password|passphrase|passcode|passwd|pwd|pin|secret|token|(?:api|private)[ _-]?key|key)(?: code)?(?: "
-    rb"(?:is|was)(?: set)?(?: to)?(?: now)?:?| to:?|[ \t])[ ]?"
+    rb"(?i)\b(?:password|passphrase|passcode|passwd|pwd|pin|secret|token|(?:api|private)[ _-]?key|key)(?: code)?"
+    rb"(?: (?:for|of) [\w.@-]{1,40})?(?: (?:is|was)(?: set)?(?: to)?(?: now)?:?| to:?|[ \t])[ ]?"
     rb"\\{0,8}(?P<quote>[\"'`]?)(?P<value>[^\s\"'`\\]{4,256})"
 )
 _SQL = re.compile(rb"(?i)\b(?:identified by|password|with password)[ ]+\\{0,8}'(?P<value>[^'\r\n]{1,256})'")
+_YAML = re.compile(
+    rb"\bname\\{0,8}[\"']?[ ]?:[ ]{0,3}\\{0,8}[\"']?(?P<key>[\w.-]{1,80})\\{0,8}[\"']?,?\s{1,40}(?:\\{0,8}[\"'])?value"
+    rb"\\{0,8}[\"']?[ ]?:[ ]{0,3}\\{0,8}[\"']?(?P<value>[^\s\"'\\]{3,4096})"
+)
+_TOOL = re.compile(
+    rb"\b(?:(?:mysql|mariadb)[a-z-]{0,12}[ ](?:[^\n|;&]{0,200}?[ ])?-p|7z[ ][^\n|;&]{0,80}?[ ]-p"
+    rb"|(?:sshpass|(?:docker|podman|nerdctl)[ ]login)[ ](?:[^\n|;&]{0,200}?[ ])?-p[ ]?"
+    rb"|redis-cli[ ](?:[^\n|;&]{0,200}?[ ])?-a[ ]|(?:un)?zip[ ](?:[^\n|;&]{0,200}?[ ])?-P[ ])"
+    rb"\\{0,8}[\"']?(?P<value>[^\s\"'\\-][^\s\"'\\]{2,256})"
+)
+# npm's `_auth`: user and password in base64.
+_NPM = re.compile(rb"\b_auth\s?=\s?\\{0,8}[\"']?(?P<value>[A-Za-z0-9+/=]{8,})")
+_CALL = re.compile(
+    rb"(?i)(?:\bpassword\(|securestring(?: -string)? +|(?:basic|digest)auth\([^,()\n]{1,100},\s?"
+    rb"|\bauth ?= ?\(\s?\\{0,8}[\"'][^\"'\n]{1,100}[\"'],\s?)"
+    rb"\\{0,8}(?P<quote>[\"'])(?P<value>[^\"'\r\n]{1,256}?)\\{0,8}(?P=quote)"
+)
+_INPUT = re.compile(
+    rb"(?i)type=\\{0,8}[\"']?password\\{0,8}[\"']?[^<>]{0,200}?\bvalue=\\{0,8}(?P<quote>[\"'])(?P<value>[^\"'<>\\]{1,256})"
+)
+_SEED = re.compile(
+    rb"(?i)\b(?:(?:seed|recovery) (?:phrase|words)|mnemonic(?: phrase)?)\\{0,8}[\"']?(?: is|\s?[:=])\s{0,3}"
+    rb"\\{0,8}[\"']?(?P<value>[a-z]{3,8}(?:[ ,]{1,2}[a-z]{3,8}){11,23})"
+)
+# A colon of another script is a question mark here.
+_WIDE = re.compile(
+    rb"(?i)\b(?:password|passwd|passwort|kennwort|secret|token|(?:api[ _-]?)?key|pin|contrase\?a)(?:\?|\s?[:=]\s?)"
+    rb"(?P<value>[^\s=&?\"'\\,;<>]{6,256}+)"
+    rb"(?![^\s\"',;\\])"
+)
 _TAG = re.compile(rb">\s{0,40}(?P<value>[^<>\s][^<>\r\n]{0,16384}?)\s{0,40}</")
 _PLACEHOLDER = re.compile(rb"\[(?:REDACTED|EMAIL|PHONE|SSN|CARD|IBAN|IP|PERSON|LOCATION)(?::[0-9a-f]{12})?\]")
 _REFERENCE = re.compile(
@@ -87,7 +125,12 @@ _REFERENCE = re.compile(
     rb"|(?:process\.env|os\.environ|os\.getenv|env|ENV|config|settings|self|this|args|options|opts|params|secrets|vars?|ctx|request|req)[.\[(].*"
 )
 _IDENTIFIER = re.compile(rb"[A-Za-z_$][A-Za-z_$]*(?:(?:\.|->|::)[A-Za-z_$][\w$]*)*[?!]?[.:]?")
+# `PWD=/home/bob` is where a shell stands.
+_FOLDER = re.compile(rb"~?(?:/[\w.-]{1,32}){1,16}/?")
 _STRONG = re.compile(r"(?i)(?:pass(?:word|wd|phrase|code)?|pwd|pin|cvv2?|cvc|otp|mnemonic)s?[\W_0-9]*$")
+# Units: a match of some sign; and how far a value is read.
+_SIGN = 50
+_MAX_VALUE = 16384
 _STOP = frozenset(
     (
         b"none null nil true false undefined empty unknown missing required optional invalid incorrect wrong "
@@ -108,26 +151,36 @@ _HASHED = re.compile(rb"[0-9.]{1,5}")
 
 def spans(text: bytes) -> Iterator[Span]:
     """Every secret that its surroundings name."""
+    spend(5 * len(text))
+    covered = 0
     for match in _PAIR.finditer(text):
-        yield from _pair(text, match)
+        # A value that begins within the last one ends with it; only a header's may go on.
+        if match.end() < covered and HEADERS.fullmatch(match["key"].decode()) is None:
+            continue
+        found = _pair(text, match)
+        if found is not None:
+            covered = max(covered, found[1])
+            yield (*found, SECRET)
     for pattern, fits in _SIGNS:
         for match in pattern.finditer(text):
+            spend(_SIGN)
             if fits(match):
                 yield (*match.span("value"), SECRET)
 
 
-def _pair(text: bytes, match: re.Match[bytes]) -> Iterator[Span]:
+def _pair(text: bytes, match: re.Match[bytes]) -> tuple[int, int] | None:
     key, sep = match["key"].decode(), match["sep"]
     if verdict(key) != SECRET:
-        return
+        return None
     found = _value(text, match.end(), key, sep, match.start())
-    if found is not None and found[1] > found[0]:
-        yield (*found, SECRET)
+    # What follows may have been read to its far end, whether it was taken or not.
+    spend(_SIGN + min(len(text) - match.end(), _MAX_VALUE) // 8)
+    return found if found is not None and found[1] > found[0] else None
 
 
 def _value(text: bytes, at: int, key: str, sep: bytes, begin: int) -> tuple[int, int] | None:
     if b"," in sep or (b">" in sep and b"=>" not in sep and b":" not in sep):
-        return _listed(text, at, key, sep)
+        return _listed(text, at, key, sep, text[begin : begin + 1] == b"-")
     short = key.rpartition(" ")[2]
     if HEADERS.fullmatch(short):
         found = _header(text, at, short)
@@ -142,7 +195,7 @@ def _value(text: bytes, at: int, key: str, sep: bytes, begin: int) -> tuple[int,
     return _bare(text, at, key, sep, begin)
 
 
-def _listed(text: bytes, at: int, key: str, sep: bytes) -> tuple[int, int] | None:
+def _listed(text: bytes, at: int, key: str, sep: bytes, option: bool) -> tuple[int, int] | None:
     """After a comma only a header's value stands, or `"value":` and then it; after `>` the content of an element."""
     if b">" in sep and b"=" not in sep:
         tag = _TAG.match(text, at - len(sep.lstrip()) + sep.lstrip().find(b">") if b">" in sep else at)
@@ -152,7 +205,7 @@ def _listed(text: bytes, at: int, key: str, sep: bytes) -> tuple[int, int] | Non
     if quoted is None or not _is_value(quoted["value"]):
         return None
     # put("token", "x"): a name and its value, or two names.
-    sure = HEADERS.fullmatch(key) is not None or named is not None
+    sure = option or HEADERS.fullmatch(key) is not None or named is not None
     return quoted.span("value") if sure or _random(quoted["value"]) else None
 
 
@@ -201,6 +254,8 @@ def _plausible(value: bytes, strong: bool, tight: bool, lined: bool) -> bool:
             or _drawn(value)
             or (len(value) >= 20 and checks.entropy(value) >= 3.5)
         )
+    if strong and _FOLDER.fullmatch(value) is not None:
+        return False
     if strong:
         return len(value) >= 3 and (b"(" not in value or not value.endswith(b"("))
     return len(value) >= 6 and len(set(value)) >= 4 and _HASHED.fullmatch(value) is None
@@ -273,11 +328,25 @@ def _prose(match: re.Match[bytes]) -> bool:
     return len(value) >= 6 and re.search(rb"[0-9]", value) is not None and re.search(rb"[^0-9.:/-]", value) is not None
 
 
+def _user(match: re.Match[bytes]) -> bool:
+    # `-u 1000:1000` is who a container runs as.
+    return _is_value(match["value"]) and re.fullmatch(rb"[0-9]+:[0-9]+", match["value"]) is None
+
+
+def _quoted(match: re.Match[bytes]) -> bool:
+    return _is_value(match["value"]) and match["value"].lower() not in _STOP
+
+
+def _wide(match: re.Match[bytes]) -> bool:
+    return _random(match["value"]) and _is_value(match["value"])
+
+
 def _any(match: re.Match[bytes]) -> bool:
     return _is_value(match["value"])
 
 
 _SIGNS = (
     (_URL, _userinfo), (_URL_SLASHED, _userinfo), (_BEARER, _bearer), (_BASIC, _basic), (_OPTION, _option),
-    (_USER, _any), (_PROSE, _prose), (_SQL, _any), (_TYPED, _declared), (_ATTRIBUTE, _declared), (_ENV, _set),
+    (_USER, _user), (_PROSE, _prose), (_SQL, _any), (_TYPED, _declared), (_ATTRIBUTE, _declared), (_ENV, _set),
+    (_YAML, _declared), (_TOOL, _any), (_CALL, _quoted), (_INPUT, _any), (_SEED, _any), (_WIDE, _wide), (_NPM, _any),
 )  # fmt: skip

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from belljar.tracing.masking import checks
+from belljar.tracing.masking.work import spend
 
 __all__ = [
     "LEFT",
@@ -46,6 +47,7 @@ LEFT = {
     "": frozenset[int](),
     "alnum": _ALNUM,
     "digit": _DIGITS,
+    "base": _ALNUM | frozenset(b"+"),
     "token": _ALNUM | frozenset(b"+/_-"),
     "number": _ALNUM | frozenset(b"._-+$#\xa3"),
     "phone": _ALNUM | frozenset(b"+.-"),
@@ -53,6 +55,8 @@ LEFT = {
 }
 # The DFA of the whole set needs about 10 MB on real texts; past the budget re2 starts it anew, slower and still right.
 _MAX_MEM = 64 << 20
+# Units for one candidate and its check.
+_CANDIDATE = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,7 @@ class Compiled:
             self._pattern = re2.compile(self._rule.pattern.encode(), how)
         group, pos = self._pattern.groups, 0
         while (match := self._pattern.search(text, pos)) is not None:
+            spend(_CANDIDATE)
             begin, end = cast("tuple[int, int]", match.span(group))
             fits = not (begin and text[begin - 1] in self._left) and self._check(text, begin, end)
             end = end if fits is True or not fits else fits

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from belljar.tracing.masking import checks
 from belljar.tracing.masking.keys import verdict
 from belljar.tracing.masking.ruleset import SECRET, Span
+from belljar.tracing.masking.work import spend
 
 __all__ = ["PROBE", "spans"]
 
 PROBE = (
     r"(?i)(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|(?:api|access|[a-z])[ _-]?key|pin|phone(?:[ _-]?number)?"
     r"|mobile|fax|tel|ssn|security(?: number)?|card(?:[ _-]?number)?)s?\\*[\"']?\s{0,3}"
-    r"(?:(?:[,;|\t]|\\+t)(?:[^\r\n\\]|\\+[\"t])*)?(?:[\r\n]|\\+[nr])"
+    r"(?:(?:[,;|\t]|\\+t)(?:[^\r\n\\]|\\+[\"t])*)?(?:[\r\n]|\\+[nr])|insert\s+into\s"
 )
 """A column's name in the first of several lines; in serialized text, too."""
 
@@ -28,12 +29,19 @@ _DELIMITERS = b",;\t|"
 # A column is named by a word or three.
 _NAME = re.compile(rb"[\w.-]+(?: [\w.-]+){0,2}")
 _STRONG = re.compile(rb"(?i)(?:pass(?:word|wd|phrase|code)?|pwd|pin)\W*$")
+_INSERT = re.compile(
+    rb"(?i)\binsert\s{1,9}into\s{1,9}[^\s()]{1,200}\s{0,9}\((?P<names>[^()]{1,2000})\)\s{0,9}values\s{0,9}"
+)
+_SQL_CELL = re.compile(rb"'(?:[^'\\]|''|\\.)*'|[^,()' \r\n][^,()']*")
+_ROW = re.compile(rb"[\s,]{0,9}\((?P<cells>(?:'(?:[^'\\]|''|\\.)*'|[^()'])*)\)")
 _PASSWORD = "PASSWORD"  # noqa: S105 - what a column says
 _LEAST = {"PHONE": 7, "SSN": 9, "CARD": 12}
 
 
 def spans(text: bytes) -> Iterator[Span]:
-    """Each cell below such a name."""
+    """Each cell below such a name, each value of an INSERT in such a column."""
+    for match in _INSERT.finditer(text):
+        yield from _inserted(text, match)
     head = text[:_HEAD].partition(b"\n")[0]
     if len(head) in (len(text), _HEAD):
         return
@@ -42,6 +50,23 @@ def spans(text: bytes) -> Iterator[Span]:
         columns = {i: says for i, cell in enumerate(cells) if (says := _says(cell)) is not None}
         if len(cells) > 1 and columns:
             yield from _cells(text, len(head) + 1, bytes((delimiter,)), len(cells), columns)
+
+
+def _inserted(text: bytes, match: re.Match[bytes]) -> Iterator[Span]:
+    columns = [_says(cell.strip(b"`[]\\\r\n\t ")) for cell in match["names"].split(b",")]
+    at = match.end()
+    for _ in range(_LINES if any(columns) else 0):
+        row = _ROW.match(text, at)
+        if row is None:
+            return
+        spend(100)
+        cells = list(_SQL_CELL.finditer(text, row.start("cells"), row.end("cells")))
+        if len(cells) == len(columns):
+            for says, cell in zip(columns, cells, strict=True):
+                span = _cell(text, *cell.span(), says) if says is not None else None
+                if span is not None:
+                    yield span
+        at = row.end()
 
 
 def _says(cell: bytes) -> str | None:

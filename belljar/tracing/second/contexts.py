@@ -8,41 +8,21 @@ of Presidio's recognizers, with those of other languages; too short ones, that a
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Words", "folded", "parts"]
+__all__ = ["Words", "parts"]
 
 # How far before a number its word may stand, in characters. Digits that nothing groups are a number of many things:
 # their word stands right before them, or before a sign that says "this".
 _REACH = 48
 _RIGHT_BEFORE = re.compile(r"(?:[^\w]*(?:\w+[^\w]+)?|.*[:=>#(\"'])\s*\\?[\"']?", re.DOTALL)
+# The word of what has a number beside the word that names people's: `phone model 12345678`.
+_OTHER = re.compile(r"(?i)\b(?:model|build|version|release|firmware|revision|serial|order|sku|part|batch|ticket)\b")
 _MAX_NAME = 128
 _NAME_PARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|[_.\-]+")
-
-_SPACES = "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
-_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
-_SIGNS = {"\uff0b": "+", "\uff08": "(", "\uff09": ")", "\uff0e": ".", "\uff20": "@", "\uff1a": ":", "\uff0f": "/"}
-# Decimal digits end within the first two planes.
-_LAST = 0x1FFFF
-
-
-def _table() -> dict[int, str]:
-    table = {ord(sign): plain for sign, plain in _SIGNS.items()}
-    table |= dict.fromkeys(map(ord, _SPACES), " ") | dict.fromkeys(map(ord, _DASHES), "-")
-    digits = ((i, unicodedata.decimal(chr(i), None)) for i in range(128, _LAST))
-    return table | {i: str(digit) for i, digit in digits if digit is not None}
-
-
-_TABLE = _table()
-
-
-def folded(text: str) -> str:
-    """The same text with every script's digits, dashes and spaces written in ASCII; each character in its place."""
-    return text if text.isascii() else text.translate(_TABLE)
 
 
 def parts(name: str) -> str:
@@ -73,7 +53,10 @@ class Words:
         near = text[max(0, begin - _REACH) : begin]
         if (match := self._pattern.search(near)) is None:
             return False
-        return not text[begin:end].isalnum() or _RIGHT_BEFORE.fullmatch(near[self._last(near, match) :]) is not None
+        between = near[self._last(near, match) :]
+        if not text[begin:end].isalnum():
+            return True
+        return _RIGHT_BEFORE.fullmatch(between) is not None and _OTHER.search(between) is None
 
     def _last(self, near: str, match: Any) -> int:
         """Where the last of the words ends; a border is a part of each match."""

@@ -173,7 +173,9 @@ def _notation(look: Look) -> bool:
         return False
     if found[:1] not in b"0(" and _YEARS.search(found) is not None:
         return False
-    return not checks.dated(found) and not checks.in_row(look.shadow, look.begin, look.end)
+    if checks.dated(found) or checks.in_iban(look.shadow, look.begin):
+        return False
+    return not checks.in_row(look.shadow, look.begin, look.end)
 
 
 def _ungrouped(found: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, cast
 from belljar.tracing.masking import checks, ruleset, views
 from belljar.tracing.masking.masker import PLACEHOLDER, Masks, merged
 from belljar.tracing.masking.ruleset import Span
-from belljar.tracing.second.contexts import Words, folded, parts
+from belljar.tracing.second.contexts import Words, parts
 from belljar.tracing.second.finders import Budget, Finder, Look, finders
 
 __all__ = ["Budget", "Texts"]
@@ -46,7 +46,7 @@ class Texts:
         """Whether anything could be in it; if not, nothing is. `serialized` is JSON."""
         if self._names is not None:
             return True
-        hits = self._scan(folded(serialized).encode("ascii", "replace"))
+        hits = self._scan(views.folded(serialized).encode("ascii", "replace"))
         # What needs a word is not there if no word is; names of fields are split into their words, as their finders do.
         return not self._free.isdisjoint(hits) or (bool(hits) and self._words.anywhere(parts(serialized), ""))
 
@@ -62,7 +62,7 @@ class Texts:
         return text
 
     def _found(self, text: str, name: str, budget: Budget) -> list[Span]:
-        plain = folded(PLACEHOLDER.sub(_blank, text) if "[" in text else text)
+        plain = views.folded(PLACEHOLDER.sub(_blank, text) if "[" in text else text)
         shadow = plain.encode("ascii", "replace")
         spans = list(self._spans(plain, shadow, name, budget))
         for view, places in views.views(shadow):

@@ -56,10 +56,10 @@ def test_names_and_versions_are_taken() -> None:
         "pkg[extra]",
         "pkg; python_version < '3'",
         "-r /etc/passwd",
-        "--index-url=https://example.com",
+        "--extra-index=https://example.com",
         "-e .",
         "pkg --hash=sha256:00",
-        "pkg\n--index-url x",
+        "pkg\n--find-links x",
         "pkg>=1 --pre",
         "pkg=1",
         "pkg>=",
@@ -81,7 +81,7 @@ def test_what_says_where_it_comes_from_is_refused(text: str) -> None:
 def test_settings_of_an_installer_are_refused(table: str) -> None:
     """The file cannot choose an index."""
     with pytest.raises(ValidationError, match=rf"tool\.{table}"):
-        asked("six", more=f"[tool.{table}]\nindex-url = 'x'\n")
+        asked("six", more=f"[tool.{table}]\nindex = 'x'\n")
 
 
 def test_too_many_are_refused() -> None:

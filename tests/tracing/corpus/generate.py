@@ -401,6 +401,23 @@ LOOKALIKES: dict[str, Callable[[Draw], Any]] = {
     "integrity": lambda d: f"sha512-{d.of(B64, 86)}==",
     "tracking": lambda d: f"order #{d.number(10**6, 10**8)}, invoice INV-{d.number(2020, 2026)}-{d.number(1000, 9999)}",
     "hex colour": lambda d: f"#{d.of(HEX, 6)} rgba({d.number(0, 255)}, {d.number(0, 255)}, {d.number(0, 255)}, 0.5)",
+    "row of fours": lambda d: d.any(" ", ",", "\n", "\t").join(
+        d.of(string.digits[1:], 4) for _ in range(d.number(7, 12))
+    ),
+    "dump": lambda d: f"{d.number(1, 99)} bytes: {' '.join(d.of(HEX, 2) for _ in range(d.any(8, 16)))}",
+    "bytes": lambda d: f"8 bytes: {' '.join(d.of(string.digits, 2) for _ in range(8))}",
+    "coloured": lambda d: (
+        f"\x1b[3{d.number(1, 7)}m{d.any('PASSED', 'FAILED')}\x1b[0m tests/test_{d.of(LOWER, 6)}.py in {d.number(1, 999)} ms"
+    ),
+    "statuses": lambda d: f"{d.any(200, 300, 400, 500)} {d.number(200, 504)} {d.number(1, 9) * 1000}",
+    "model": lambda d: f"{d.any('phone model', 'cell', 'mobile build', 'call')} {d.number(10**6, 10**8)}",
+    "runtime": lambda d: (
+        f"{d.any('python', 'java', 'chrome', 'mobile', 'Python version')} {d.number(3, 21)}.{d.number(0, 20)}.{d.number(0, 9)}.{d.number(0, 9)}"
+    ),
+    "float": lambda d: repr(d.random.random() * 10 ** d.number(-2, 4)),
+    "long id": lambda d: f"{d.any('id_', 'x', 'run-', '#')}{d.number(15 * 10**17, 19 * 10**17)}",
+    "scaled file": lambda d: f"{d.of(string.ascii_lowercase, 5)}@{d.number(1, 4)}x.{d.any('png', 'zip', 'mov', 'py')}",
+    "near iban": lambda d: f"DE{d.of(string.digits, 2)} 3704 0044 0532 0130 {d.any('0O', '0', '000')}",
 }
 
 
