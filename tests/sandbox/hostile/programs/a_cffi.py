@@ -1,0 +1,4 @@
+# row: A cffi
+# expect: CAPABILITY_ERROR
+import cffi
+cffi.FFI().dlopen(None)

@@ -1,0 +1,4 @@
+# row: A reload
+# expect: CAPABILITY_ERROR
+import sys
+sys.exit(0)

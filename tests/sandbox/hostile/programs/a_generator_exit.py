@@ -1,0 +1,3 @@
+# row: A reload
+# expect: CAPABILITY_ERROR
+raise GeneratorExit

@@ -1,0 +1,9 @@
+# row: A recursion
+# expect: value "RecursionError"
+def f():
+    return f()
+try:
+    f()
+except RecursionError as exc:
+    said = type(exc).__name__
+said

@@ -1,0 +1,3 @@
+# row: F big lists
+# expect: MEMORY_LIMIT
+len([0] * 10**9)

@@ -1,0 +1,5 @@
+# row: F deepcopy of cycles
+# expect: RESULT_NOT_JSON
+x = []
+x.append(x)
+x

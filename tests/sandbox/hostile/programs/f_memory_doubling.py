@@ -1,0 +1,5 @@
+# row: F growing bytearray
+# expect: MEMORY_LIMIT|WORKER_CRASH
+s = "x"
+while True:
+    s += s

@@ -1,0 +1,4 @@
+# row: F big source
+# expect: VALIDATION_ERROR
+# pad: 10000000
+1

@@ -1,0 +1,4 @@
+# row: F endless loop
+# expect: EXECUTION_TIMEOUT
+# limits: wall=0.5
+sum(range(10**12))

@@ -1,0 +1,3 @@
+# row: F bad text in prints
+# expect: VALIDATION_ERROR|SYNTAX_ERROR
+"í €"

@@ -1,0 +1,3 @@
+# row: G pickles
+# expect: RESULT_NOT_JSON
+mcp.lab.echo(x=1)

@@ -1,0 +1,6 @@
+# row: G frames that break msgpack
+# expect: PROTOCOL_ERROR|CAPABILITY_ERROR|RPC_ERROR
+# made: 0
+import json
+mcp._wire._host.step(json.dumps([[1, "lab", "write", '{"x":' + "[" * 500 + "]" * 500 + "}", 1]]), 1000)
+1 / 0

@@ -1,0 +1,5 @@
+# row: G forged call ids
+# expect: PROTOCOL_ERROR
+# made: 0
+mcp._wire._host.step('[[7,"lab","write","{}",1]]', 1000)
+1

@@ -1,0 +1,3 @@
+# row: G frames that break msgpack
+# expect: RESULT_NOT_JSON
+"\ud800"

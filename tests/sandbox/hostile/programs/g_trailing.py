@@ -1,0 +1,14 @@
+# row: G trailing bytes
+# wasm: value "absent"
+# process: PROTOCOL_ERROR
+import os, sys, time
+def send(frames):
+    if sys.platform == "wasi":
+        return "absent"
+    for descriptor in range(3, 16):
+        try:
+            os.write(descriptor, frames)
+        except OSError:
+            pass
+    time.sleep(5)
+send(b"\x05\0\0\0\x81\xa4typ" + b"e" * 32)
