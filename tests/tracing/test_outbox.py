@@ -647,6 +647,31 @@ def _damaged(folder: Path, how: str) -> None:
     (folder / "outbox.db").write_bytes(data)
 
 
+_HALF_MADE = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN EXCLUSIVE")
+connection.execute("CREATE TABLE trace (x)")
+connection.executemany("INSERT INTO trace VALUES (?)", [("x" * 5000,)] * 50)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_one_that_was_never_finished_can_be_looked_at(root: Path) -> None:
+    """F33: killed while it made the database, the syncer leaves a journal; status reads past it, and work goes on."""
+    folder = spooled(root, [trace(1)])
+    path = folder / "outbox.db"
+    path.touch(0o600)
+    done = subprocess.run([sys.executable, "-c", _HALF_MADE, str(path)], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert (folder / "outbox.db-journal").stat().st_size
+    with Outbox(folder, read_only=True) as outbox:
+        assert outbox.status().pending == 1
+    with Outbox(folder) as outbox:
+        assert outbox.take_in() == 1
+
+
 @pytest.mark.parametrize("how", ["text", "cut", "pages", "head"])
 def test_a_damaged_outbox_is_set_aside(root: Path, how: str) -> None:
     """F33: looking says which file; opening it to work sets it aside, counts it, and goes on with what comes."""

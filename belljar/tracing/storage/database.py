@@ -217,11 +217,23 @@ class Database:
                     return
         except FileNotFoundError:
             return
-        connection = self._connection = _connect(f"file:{quote(str(self.path))}?mode=ro")
+        connection = self._connection = self._readable()
         if connection.execute("PRAGMA user_version").fetchone()[0]:
             _check(connection, self.path.parent.name, thoroughly=False)
         else:
             self.close()
+
+    def _readable(self) -> sqlite3.Connection:
+        """What a killed process left half done has to be rolled back before anybody can read, and that is writing."""
+        connection = _connect(f"file:{quote(str(self.path))}?mode=ro")
+        try:
+            connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.OperationalError as exc:
+            connection.close()
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+            connection = _connect(f"file:{quote(str(self.path))}?mode=rw")
+        return connection
 
     @property
     def is_open(self) -> bool:
