@@ -89,8 +89,10 @@ def test_settings_that_cannot_be(changes: dict[str, Any]) -> None:
 @pytest.fixture
 def lines() -> Any:
     """Logging as the server configures it, into memory; put back as it was."""
-    names = (logs.EVENTS, "uvicorn", "sqlalchemy", "alembic")
+    # Whoever started a uvicorn in this process before may have made it quiet.
+    names = (logs.EVENTS, "uvicorn", "uvicorn.error", "sqlalchemy", "alembic")
     before = {name: (logging.getLogger(name).level, logging.getLogger(name).propagate) for name in names}
+    logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)
     stream = io.StringIO()
     logs.configure(stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
