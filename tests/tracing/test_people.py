@@ -220,3 +220,14 @@ def test_the_word_beside_it_says_what_a_number_is(text: str, masked: str) -> Non
 def test_an_iban_with_a_slip_is_masked_whole_or_not_at_all() -> None:
     """F25: its half is no telephone number."""
     assert BOTH.value({"iban": "DE89 3704 0044 0532 0130 01"})["iban"] in ("DE89 3704 0044 0532 0130 01", "[IBAN]")
+
+
+@pytest.mark.parametrize(("value", "masked"), [(4111111111111111.0, True), (1234567890123456.0, False), (0.1, False)])
+def test_a_card_that_became_a_float(value: float, masked: bool) -> None:
+    """F25: a parser of numbers makes a float of a card as easily as of anything else."""
+    assert (Sanitizer().value({"n": value}).value != {"n": value}) is masked
+
+
+def test_cells_are_not_telephones() -> None:
+    """A field called cell holds a cell's number more often than a person's."""
+    assert Sanitizer().value({"cell": 12345678}).value == {"cell": 12345678}

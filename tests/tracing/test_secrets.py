@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from belljar.tracing.masking import cap, ruleset
 from belljar.tracing.masking.plain import TRUNCATED
+from belljar.tracing.masking.walk import Walk
 from belljar.tracing.masking.work import Work
-from belljar.tracing.sanitizer import Sanitizer, _Walk
+from belljar.tracing.sanitizer import Sanitizer
 
 SANITIZER = Sanitizer()
 WORD = "Zx9kQ72m"
@@ -180,7 +181,7 @@ _VALUES = st.recursive(
 def test_what_the_walk_masks_the_scan_suspects(value: Any) -> None:
     """The scan ends most looks; so it must be a necessary condition of whatever a walk would mask."""
     masker = SANITIZER._masker
-    walk = _Walk(masker, SANITIZER._key, 1 << 20, "", Work())
+    walk = Walk(masker, SANITIZER._key, 1 << 20, "", Work())
     walk(value)
     assert not walk.counts or masker.suspects(json.dumps(value, separators=(",", ":")))
 
