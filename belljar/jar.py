@@ -104,15 +104,16 @@ class Jar:
         """
         self.pool.warm(self._key(options or RunOptions(), capability))
 
-    def load(self, capability: Capability | Path | str) -> Capability:
-        """A capability as it is, from a file (a `Path`) or from its text (a `str`).
+    def load(self, capability: Capability | Path | str, limits: Limits | None = None) -> Capability:
+        """A capability as it is, from a file (a `Path`) or from its text (a `str`); by the jar's limits or these.
 
         Raises:
             ValidationError: it cannot be one; says why.
         """
+        limits = limits or self.config.limits
         if isinstance(capability, Path):
-            return load_file(capability, self.config.limits)
-        return load_code(capability, self.config.limits) if isinstance(capability, str) else capability
+            return load_file(capability, limits)
+        return load_code(capability, limits) if isinstance(capability, str) else capability
 
     async def run(
         self,
@@ -129,7 +130,8 @@ class Jar:
             ConfigError: a wall to waive that there is none of; dependencies or files where the backend has neither.
             BelljarError: APPROVAL_REQUIRED, for dependencies that nobody has approved.
         """
-        return await self._run(self.load(capability), args or {}, options or RunOptions())
+        options = options or RunOptions()
+        return await self._run(self.load(capability, options.limits), args or {}, options)
 
     async def _run(
         self,

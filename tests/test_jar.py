@@ -70,7 +70,20 @@ async def test_a_run_is_captured_also_when_the_block_is_left_at_once(
     assert logged == [first.run_id, second.run_id]
 
 
+async def test_many_large_calls_at_once(jar: Jar, world: Lab) -> None:
+    """F8: more than fits the socket both ways, and more than may be in flight: neither side waits for the other."""
+    code = "import asyncio\nlen(await asyncio.gather(*[mcp.lab.echo(n=n, x='x' * 10000) for n in range(300)]))"
+    done = await jar.run(code, options=OPTIONS)
+    assert done.unwrap() == 300
+
+
 # Refused before there is a box
+
+
+async def test_code_is_measured_by_the_runs_own_limit(jar: Jar) -> None:
+    """F9: a limit given with one run counts for that run's code."""
+    with pytest.raises(ValidationError, match="code"):
+        await jar.run("1" * 200, options=RunOptions(limits=Limits().with_(code=100)))
 
 
 TAKES_A_PATH = "def main(path: str, depth: int = 1):\n    return path"

@@ -66,9 +66,12 @@ class Reporter:
                 os._exit(0)
 
     def _wait_writable(self) -> None:
+        """Answers are taken in meanwhile: the host may wait for that before it reads on, and we would both wait."""
         poll = select.poll()
-        poll.register(self._sock, select.POLLOUT)
-        poll.poll()
+        poll.register(self._sock, select.POLLOUT | select.POLLIN)
+        for _, events in poll.poll():
+            if events & select.POLLIN:
+                self._read()
 
     def receive(self, timeout_ms: int) -> Any:
         """The next message, or None when the time is up or somebody woke us; negative: wait for ever."""

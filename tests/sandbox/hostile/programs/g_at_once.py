@@ -1,6 +1,5 @@
 # row: G 10^5 calls at once
 # expect: CALL_LIMIT|MEMORY_LIMIT
 # limits: wall=2
-# broken: worker and host each wait for the other to read, until the deadline
 import asyncio
 await asyncio.gather(*[mcp.lab.echo(n=n) for n in range(20_000)], return_exceptions=True)
