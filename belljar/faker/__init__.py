@@ -1,0 +1,1 @@
+"""A stand-in for any MCP server: same tools, no writes, every call kept."""
