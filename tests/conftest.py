@@ -10,7 +10,7 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -25,7 +25,8 @@ _NODE_SERVERS = {
 # Whose process it is, in the environment of all that a session starts.
 _MARK = "BELLJAR_TEST_SESSION"
 _BEGAN = psutil.Process().create_time()
-os.environ[_MARK] = f"{os.getpid()}-{_BEGAN}"
+if not os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ[_MARK] = f"{os.getpid()}-{_BEGAN}"
 # A child that was told to end has ended by then on any machine; measured: well under a second.
 _GRACE_S = 10.0
 
@@ -77,17 +78,21 @@ def _missing(part: str) -> list[str]:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def no_process_outlives_the_session() -> Iterator[None]:
-    """Every child that a test started is gone at the end: workers, zygotes, upstreams, and their children."""
-    before = {child.pid for child in _running()}
-    yield
-    left = [child for child in _running() if child.pid not in before]
-    _, alive = psutil.wait_procs(left, timeout=_GRACE_S)
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Every child that a test started is gone at the end: workers, zygotes, upstreams, and their children.
+
+    Asked once, where the session was started: of several processes that test, none can tell whose an orphan is.
+    """
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        return
+    _, alive = psutil.wait_procs([child for child in _running() if child.pid not in _BEFORE], timeout=_GRACE_S)
     described = [_describe(process) for process in alive]
     for process in alive:
         process.kill()
-    assert not described, "still running after the last test: " + "; ".join(described)
+    if described:
+        print("\nstill running after the last test:", *described, sep="\n  ", file=sys.stderr)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _running() -> list[psutil.Process]:
@@ -112,6 +117,9 @@ def _of_this_session(process: psutil.Process) -> bool:
         return marked == os.environ[_MARK] if marked else process.create_time() >= _BEGAN
     except psutil.Error:
         return False
+
+
+_BEFORE = {child.pid for child in _running()}
 
 
 def _describe(process: psutil.Process) -> str:
