@@ -8,17 +8,21 @@ and behind the bridge of a run, and the same recorder writes down what either di
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Mapping
+import time
+from collections.abc import Awaitable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, cast
 
 from belljar.rpc import jsontext
 from belljar.rpc.world import JsonValue
+from belljar.tracing.spans.ids import SpanRef
 
 __all__ = [
     "Call",
     "CallEvent",
     "CallWorld",
+    "Leg",
     "Operation",
     "Real",
     "RealError",
@@ -28,6 +32,7 @@ __all__ = [
     "Source",
     "Tool",
     "Verdict",
+    "Way",
 ]
 
 Operation = Literal["read", "write"]
@@ -101,12 +106,70 @@ class Real(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Leg:
+    """A part of a call's way that another process answered: when it began, how long it took, how it ended."""
+
+    began_ns: int
+    """Wall clock."""
+    ms: float
+    error: str = ""
+    """What it failed with, ours and short: a JSON-RPC code, or the type of an exception."""
+
+
+@dataclass(slots=True)
+class Way:
+    """How a call travelled: written while it is answered, by whoever takes it a step further; read afterwards."""
+
+    span: SpanRef | None = None
+    """The call's own span, decided when the call came in; None where nobody makes spans."""
+    parent: SpanRef | None = None
+    to_real: SpanRef | None = None
+    """The span of the call to the target, which is told of it in `traceparent`."""
+    real: Leg | None = None
+    ai: list[Leg] = field(default_factory=list[Leg])
+
+    @property
+    def traceparent(self) -> str | None:
+        """What stands in `_meta` of the call to the target."""
+        return None if self.to_real is None else self.to_real.traceparent
+
+    @contextmanager
+    def asking_real(self) -> Generator[None]:
+        """Around the call to the target."""
+        legs = list[Leg]()
+        try:
+            with _noted(legs):
+                yield
+        finally:
+            self.real = legs[0]
+
+    @contextmanager
+    def asking_ai(self) -> Generator[None]:
+        """Around a question to a model."""
+        with _noted(self.ai):
+            yield
+
+
+@contextmanager
+def _noted(legs: list[Leg]) -> Generator[None]:
+    began_ns, start, error = time.time_ns(), time.perf_counter(), ""
+    try:
+        yield
+    except BaseException as exc:
+        error = str(exc.code) if isinstance(exc, RealError) else type(exc).__qualname__
+        raise
+    finally:
+        legs.append(Leg(began_ns, (time.perf_counter() - start) * 1e3, error))
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One `tools/call`."""
 
     server: str
     tool: Tool
     args: Mapping[str, JsonValue]
+    way: Way = field(default_factory=Way, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
