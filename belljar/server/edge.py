@@ -106,6 +106,10 @@ class Edge:
             exchange.status = _CLOSED_BY_CLIENT
         except TimeoutError:
             await exchange.refuse(Problem(503, "not answered in time; try again", retry_after_s=5))
+        except anyio.get_cancelled_exc_class():
+            if not self._life.ending:
+                raise
+            await exchange.refuse(_ending())  # the end does not wait for it any longer
         except Exception as exc:  # noqa: BLE001 - the last line of defence; the answer says nothing of it
             logs.event("fault", level=logging.ERROR, exc=exc, requestId=request_id(scope), route=_route(scope))
             await exchange.refuse(Problem(500, "a fault of the server; its log has this requestId"))
@@ -132,7 +136,7 @@ class Edge:
         if scope["path"] in _ALWAYS:
             return "", None
         if self._life.ending:
-            return "ending", Problem(503, "the server is ending", retry_after_s=2, headers={"connection": "close"})
+            return "ending", _ending()
         if self._in_flight > self._settings.max_in_flight:
             return "busy", Problem(503, "too many requests at once", retry_after_s=1)
         return "", None
@@ -211,6 +215,10 @@ class _Exchange:
                     break
                 room -= len(message.get("body", b""))
         return not self._unread
+
+
+def _ending() -> Problem:
+    return Problem(503, "the server is ending", retry_after_s=2, headers={"connection": "close"})
 
 
 def _host(value: bytes) -> str | None:

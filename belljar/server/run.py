@@ -39,6 +39,8 @@ _HEAD_BYTES = 32 * KIB
 # What a client does not take in this time, it will not take: the connection ends.
 _UNSENT_MS = 30_000
 _LAST_S = 5.0
+# To tell those who are not waited for any longer; more than `edge` reads of a body that nobody wants.
+_REFUSING_S = 2.0
 _SWITCH_S = 0.0005
 _STUCK = 4
 
@@ -112,6 +114,18 @@ class Serving(uvicorn.Server):
         await super().startup(sockets)
         logs.event("serving", pid=os.getpid(), database=self.services.db.dialect, auth=not self._settings.no_auth)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's. What that gives up on, it leaves to the end of the loop; here it is answered, logged once."""
+        await super().shutdown(sockets)
+        given_up = set(self.server_state.tasks)
+        if self.force_exit:
+            for task in given_up:
+                task.cancel()
+        if given_up:
+            await asyncio.wait(given_up, timeout=_REFUSING_S)
+        if self.force_exit:
+            await self.lifespan.shutdown()
 
     def stop(self) -> None:
         """Finish what is under way and end. Told twice: end now."""

@@ -151,6 +151,27 @@ def test_ending_with_an_open_connection(serve: Serving, number: int) -> None:
         assert time.monotonic() - began < 5
 
 
+def test_told_twice_to_end(serve: Serving) -> None:
+    """A request that is never finished keeps it from ending, until it is told again: 503 to that one, no traceback."""
+    server = serve("--no-auth")
+    with socket.create_connection((server.said["host"], server.said["port"])) as half:
+        half.settimeout(_DEADLINE_S)
+        head = "POST /api/traces HTTP/1.1", "host: localhost", "content-type: application/json", "content-length: 9"
+        half.sendall("\r\n".join([*head, "expect: 100-continue", "", ""]).encode())
+        assert half.recv(100).startswith(b"HTTP/1.1 100")  # it is being read
+        server.process.send_signal(signal.SIGTERM)
+        ends = time.monotonic() + _DEADLINE_S
+        while not any('"ending"' in line for line in server.lines):
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+        assert server.end() == 0
+        answer = b"".join(iter(lambda: half.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b'"UNAVAILABLE"' in answer
+    events = [json.loads(line) for line in server.lines if line.startswith("{")]
+    assert [e["event"] for e in events] == ["serving", "ending", "request", "ended"]
+
+
 def test_open_to_this_machine(serve: Serving) -> None:
     """--no-auth says so loudly."""
     server = serve("--no-auth")
