@@ -1,0 +1,1 @@
+"""What traces teach: estimates, surprise, and which run to look at again. Pure: arrays in, arrays out."""
