@@ -17,10 +17,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from belljar.learning.replay import LEAST_PRIORITY
-
 __all__ = [
     "DECAY",
+    "LEAST_PRIORITY",
     "MAX_PATH",
     "UNKNOWN",
     "Evidence",
@@ -37,6 +36,8 @@ DECAY = 0.98
 MAX_PATH = 8
 """Calls of a run that count as its path."""
 UNKNOWN = 0.5
+LEAST_PRIORITY = 0.01
+"""What was foreseen exactly is still looked at now and then."""
 _PRIOR = 2.0
 """Beta(1, 1): two observations, one of each."""
 _ONE_KEY = 0.2

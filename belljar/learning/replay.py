@@ -17,12 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from belljar.learning.estimates import LEAST_PRIORITY
 from belljar.learning.sumtree import Floats, Ints, SumTree
 
-__all__ = ["LEAST_PRIORITY", "PrioritizedReplay", "Sample", "beta_at"]
+__all__ = ["PrioritizedReplay", "Sample", "beta_at"]
 
-LEAST_PRIORITY = 0.01
-"""What was foreseen exactly is still looked at now and then."""
 _ALPHA = 0.6
 _BETA = 0.4
 _FIRST = 1024

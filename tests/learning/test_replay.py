@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from belljar.learning.replay import LEAST_PRIORITY, PrioritizedReplay, beta_at
+from belljar.learning.estimates import LEAST_PRIORITY
+from belljar.learning.replay import PrioritizedReplay, beta_at
 
 
 def filled(priorities: np.ndarray, *, alpha: float = 0.6) -> tuple[PrioritizedReplay, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -16,7 +17,7 @@ from belljar.server.intake import Refused, batch_of
 from belljar.server.problems import Problem
 from belljar.server.routes import _documents as documents
 from belljar.server.services import Services, now, services
-from belljar.server.store import ingest, queries
+from belljar.server.store import ingest, learned, queries
 from belljar.server.store.ingest import ItemResult
 from belljar.server.store.keys import Principal
 from belljar.server.store.queries import TraceFilter
@@ -85,7 +86,8 @@ def _ingest(parts: Services, who: Principal, body: Body) -> tuple[int, bytes, di
     parts.metrics.batch.observe(len(items))
     looked = parts.intake.look(items, size)
     good = [each for each in looked if isinstance(each, Trace)]
-    stored = iter(ingest.ingest(parts.db, who, good, now=at) if good else ())
+    learn = partial(learned.learn, now=at)
+    stored = iter(ingest.ingest(parts.db, who, good, now=at, learn=learn) if good else ())
     results = [_refusal(each) if isinstance(each, Refused) else _entry(next(stored)) for each in looked]
     counts = _counted(parts, results)
     wire = {"received": len(items), "stored": counts["stored"], "duplicates": counts["duplicate"], "results": results}

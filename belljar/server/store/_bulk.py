@@ -16,12 +16,25 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Row, Table, Text, bindparam, cast, column, func, select
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Double,
+    Executable,
+    Row,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    column,
+    func,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from belljar.server.store._json import Encoded
 
-__all__ = ["insert", "insert_new", "insert_or_add", "insert_unless_there"]
+__all__ = ["insert", "insert_new", "insert_or_add", "insert_or_decay", "insert_unless_there"]
 
 _Rows = Sequence[Mapping[str, Any]]
 
@@ -41,6 +54,12 @@ def insert_or_add(connection: Connection, table: Table, rows: _Rows) -> None:
     """Insert, or where the primary key is there: add numbers to its numbers, and let times replace its times."""
     if rows:
         _execute(connection, table, rows, _add)
+
+
+def insert_or_decay(connection: Connection, table: Table, rows: _Rows, decay: float) -> None:
+    """As `insert_or_add`, but fractions there lose `decay` for each of the row's new `n` before they are added to."""
+    if rows:
+        _execute(connection, table, rows, _decaying(decay))
 
 
 def insert_unless_there(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
@@ -88,6 +107,20 @@ def _add(table: Table, statement: _Insert) -> _Insert:
     others = [c for c in table.c if c not in keys]
     added = {c.name: given[c.name] if c.name.endswith("_at") else c + given[c.name] for c in others}
     return statement.on_conflict_do_update(index_elements=keys, set_=added)
+
+
+@cache
+def _decaying(decay: float) -> Any:
+    def kind(table: Table, statement: _Insert) -> _Insert:
+        given = statement.excluded
+        left = func.power(decay, given.n)
+        changed = {c.name: c * left + given[c.name] for c in table.c if isinstance(c.type, Double)}
+        changed |= {c.name: c + given[c.name] for c in table.c if isinstance(c.type, BigInteger) and not c.primary_key}
+        changed |= {c.name: given[c.name] for c in table.c if c.name.endswith("_at")}
+        keys = list(table.primary_key.columns)
+        return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+
+    return kind
 
 
 # The document

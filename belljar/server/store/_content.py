@@ -21,15 +21,12 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any, cast
 
-from belljar import fqdn
-from belljar.errors import ValidationError
 from belljar.limits import MAX_JSON_DEPTH, MIB
 from belljar.rpc import jsontext
 from belljar.server.store._json import Encoded, text_of
-from belljar.server.store._names import base_name
+from belljar.server.store._names import name_of
 from belljar.tracing.types import Trace, decode
 
 __all__ = ["MAX_TRACE_BYTES", "Content", "Rejected", "content_of"]
@@ -158,19 +155,8 @@ def _columns(wire: dict[str, Any]) -> dict[str, Any]:
         if columns[name] is not None and len(columns[name]) > most:
             raise Rejected("VALIDATION_ERROR", f"{name} is longer than {most} characters")
     columns["capability_fqdn"] = columns.pop("capability_id")
-    columns["capability_name"] = _name_of(columns["capability_fqdn"])
+    columns["capability_name"] = name_of(columns["capability_fqdn"])
     return columns
-
-
-# A client runs few capabilities often.
-@lru_cache(maxsize=4096)
-def _name_of(capability: str) -> str:
-    """The FQDN without its hash: what all texts of a capability have in common. Another text as it is."""
-    try:
-        name = fqdn.parse(capability)
-    except ValidationError:
-        return capability
-    return base_name(name)
 
 
 def _mocked_share(results: list[dict[str, Any]]) -> float:

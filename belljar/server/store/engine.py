@@ -14,6 +14,7 @@ StoreUnavailable; nothing of a statement or its values is in the message.
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import time
@@ -194,6 +195,8 @@ def _set_up_writer(connection: sqlite3.Connection, _record: object) -> None:
     # Transactions are begun by us, DDL included; the driver would begin them by itself, late, and not before DDL.
     connection.isolation_level = None
     # 16 MiB of log before it is folded into the file, which is what waits for the disk.
+    # An SQLite without its mathematics has none.
+    connection.create_function("power", 2, math.pow, deterministic=True)
     for setting in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "wal_autocheckpoint=4096"):
         connection.execute(f"PRAGMA {setting}")
 

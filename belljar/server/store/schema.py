@@ -29,6 +29,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     Text,
     TypeDecorator,
@@ -44,6 +45,7 @@ __all__ = [
     "api_key",
     "capability_record",
     "execution_trace",
+    "learned",
     "metadata",
     "rate_bucket",
     "registry_org",
@@ -273,3 +275,26 @@ tool_stats = Table(
     Column("last_at", Utc, nullable=False),
     sqlite_with_rowid=False,
 )
+
+# What was learned
+
+learned = Table(
+    "learned",
+    metadata,
+    _tenant_id(),
+    Column("kind", Text, nullable=False),  # tool, pair, path, capability
+    Column("subject", Text, nullable=False),
+    Column("mocked", Boolean, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("parent", Text),  # what a pair's or a path's last tool came after
+    Column("tool", Text),  # that last tool
+    Column("successes", Double, nullable=False),
+    Column("failures", Double, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("n_failed", BigInteger, nullable=False),
+    Column("last_at", Utc, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "kind", "subject", "mocked", "key_id"),
+    Index("ix_learned_after", "tenant_id", "kind", "parent"),
+    sqlite_with_rowid=False,
+)
+"""Decayed counts of runs that succeeded and failed, and the whole numbers beside them. Stays when traces are pruned."""
