@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
+    from belljar.rpc.servers import ServerSpec
 
 __all__ = ["Wanted", "run"]
 
@@ -46,9 +53,75 @@ def _listed(args: list[str]) -> list[str]:
 def run(wanted: Wanted) -> int:
     """Stand before the server until the client has gone; the exit status."""
     from belljar.cli import _ending
+
+    if wanted.debug:
+        _ending.log_to_stderr()
+    return _ending.ending(lambda: _serve(wanted), debug=wanted.debug)
+
+
+def _serve(wanted: Wanted) -> int:
+    import os
+    from pathlib import Path
+
+    import anyio
+
     from belljar.errors import ConfigError
+    from belljar.faker import guard
 
-    def body() -> int:
-        raise ConfigError("the proxy is not built yet")
+    guard.check_depth(os.environ)
+    if not wanted.command:
+        raise ConfigError("no server is named; write -- and its command, or --url")
+    if not wanted.passthrough:
+        raise ConfigError("only --passthrough is there yet")
+    spec = guard.spec_of(wanted.command, os.environ, cwd=Path.cwd(), names=wanted.env)
+    return anyio.run(_stand, wanted, spec)
 
-    return _ending.ending(body, debug=wanted.debug)
+
+async def _stand(wanted: Wanted, spec: ServerSpec) -> int:
+    """Between our stdin and stdout and the server."""
+    from belljar.errors import EXIT, Code, UpstreamError, unwrapped
+    from belljar.faker.calls import Verdict
+    from belljar.faker.clients import stdio_client
+    from belljar.faker.proxy import Proxy, ProxyOptions
+    from belljar.faker.pump import PumpOptions
+    from belljar.faker.targets import TargetGoneError, open_stdio
+
+    pump = PumpOptions(wanted.passthrough, wanted.debug, wanted.start_timeout, wanted.call_timeout)
+    options = ProxyOptions(spec.name, pump, real=wanted.real)
+
+    def gone(reason: str) -> UpstreamError:
+        return UpstreamError(f"the server {reason}", server=spec.name, code=Code.UPSTREAM_UNAVAILABLE)
+
+    async with _signals() as signalled:
+        try:
+            with unwrapped(), stdio_client(0, 1) as client:
+                async with open_stdio(spec, start_s=wanted.start_timeout, write_s=wanted.call_timeout) as target:
+                    proxy = Proxy(client, target, None, options, classify=lambda _tool: Verdict("write", "high", ""))
+                    ended = await proxy.run()
+        except TargetGoneError as exc:
+            raise gone(str(exc)) from None
+        if ended.by == "target":
+            raise gone(ended.reason)
+        return 0
+    return EXIT[Code.INTERRUPTED] if signalled == [2] else 0
+
+
+@asynccontextmanager
+async def _signals() -> AsyncGenerator[list[int]]:
+    """SIGTERM and Ctrl-C cancel the block; the number that did it is in the list."""
+    import signal
+
+    import anyio
+
+    came: list[int] = []
+
+    async def listen(*, task_status: TaskStatus[None]) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            came.append(await anext(signals))
+            tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(listen)
+        yield came
+        tasks.cancel_scope.cancel()
