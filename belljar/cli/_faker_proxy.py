@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
+    from belljar.faker.proxy import Ended
     from belljar.rpc.servers import ServerSpec
 
 __all__ = ["Wanted", "run"]
@@ -78,32 +79,38 @@ def _serve(wanted: Wanted) -> int:
 
 
 async def _stand(wanted: Wanted, spec: ServerSpec) -> int:
-    """Between our stdin and stdout and the server."""
+    """Between our stdin and stdout and the server, until one of them ends, or a signal comes."""
+    import signal
+
     from belljar.errors import EXIT, Code, UpstreamError, unwrapped
+    from belljar.faker.targets import TargetGoneError
+
+    reasons: list[str] = []
+    async with _signals() as signalled:
+        try:
+            with unwrapped():
+                ended = await _between(wanted, spec)
+            reasons += [ended.reason] if ended.by == "target" else []
+        except TargetGoneError as exc:
+            reasons.append(str(exc))
+    for reason in reasons:
+        raise UpstreamError(f"the server {reason}", server=spec.name, code=Code.UPSTREAM_UNAVAILABLE)
+    return EXIT[Code.INTERRUPTED] if signalled == [signal.SIGINT] else 0
+
+
+async def _between(wanted: Wanted, spec: ServerSpec) -> Ended:
     from belljar.faker.calls import Verdict
     from belljar.faker.clients import stdio_client
     from belljar.faker.proxy import Proxy, ProxyOptions
     from belljar.faker.pump import PumpOptions
-    from belljar.faker.targets import TargetGoneError, open_stdio
+    from belljar.faker.targets import open_stdio
 
     pump = PumpOptions(wanted.passthrough, wanted.debug, wanted.start_timeout, wanted.call_timeout)
     options = ProxyOptions(spec.name, pump, real=wanted.real)
-
-    def gone(reason: str) -> UpstreamError:
-        return UpstreamError(f"the server {reason}", server=spec.name, code=Code.UPSTREAM_UNAVAILABLE)
-
-    async with _signals() as signalled:
-        try:
-            with unwrapped(), stdio_client(0, 1) as client:
-                async with open_stdio(spec, start_s=wanted.start_timeout, write_s=wanted.call_timeout) as target:
-                    proxy = Proxy(client, target, None, options, classify=lambda _tool: Verdict("write", "high", ""))
-                    ended = await proxy.run()
-        except TargetGoneError as exc:
-            raise gone(str(exc)) from None
-        if ended.by == "target":
-            raise gone(ended.reason)
-        return 0
-    return EXIT[Code.INTERRUPTED] if signalled == [2] else 0
+    with stdio_client(0, 1) as client:
+        async with open_stdio(spec, start_s=wanted.start_timeout, write_s=wanted.call_timeout) as target:
+            proxy = Proxy(client, target, None, options, classify=lambda _tool: Verdict("write", "high", ""))
+            return await proxy.run()
 
 
 @asynccontextmanager

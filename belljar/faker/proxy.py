@@ -100,6 +100,7 @@ class Proxy:
         self._serving: dict[str, anyio.CancelScope] = {}
         self._answers: dict[str, _Answer] = {}
         self._ended: Ended | None = None
+        self._ending = False
         self._over = anyio.Event()
         self._busy = anyio.Event()
         self._notes = 0
@@ -112,27 +113,24 @@ class Proxy:
             tasks.start_soon(self._from_target)
             tasks.start_soon(self._watch_deadlines)
             await self._over.wait()
-            ended = self._ended
-            assert ended is not None
-            await self._finish(ended)
+            await self._finish()
             tasks.cancel_scope.cancel()
-            return ended
-        raise AssertionError  # the group ends by the scope that is cancelled above
+        assert self._ended is not None
+        return self._ended
 
     def _end(self, ended: Ended) -> None:
-        if self._ended is None:
+        if self._ended is None or ended.by == "target":
             self._ended = ended
-            self._over.set()
+        self._over.set()
 
-    async def _finish(self, ended: Ended) -> None:
+    async def _finish(self) -> None:
         """Let what is under way come to its end, within bounds."""
-        if ended.by == "target":
-            await self._do(self._pump.fail_all(ended.reason))
         with anyio.move_on_after(_FINISH_S):
             # Whether anybody still reads can only be looked at again and again.
-            while not (self._pump.idle and not self._serving) and not self._client.gone():
+            while (self._serving or not self._pump.idle) and not self._client.gone():  # noqa: ASYNC110
                 await anyio.sleep(0.02)
-        if ended.by == "client":
+        if self._ended == Ended("client"):
+            self._ending = True
             await self._target.end()
 
     # the three loops
@@ -148,7 +146,9 @@ class Proxy:
             while True:
                 await self._do(self._pump.target(await self._target.receive()))
         except TargetGoneError as exc:
-            self._end(Ended("target", str(exc)))
+            if not self._ending:
+                self._end(Ended("target", str(exc)))
+            await self._do(self._pump.fail_all(str(exc)))
 
     async def _watch_deadlines(self) -> None:
         while True:
