@@ -10,10 +10,11 @@ entry - digests taken, hash chained - when `head` or `entries()` is first asked 
 Hashing twenty bodies costs more than all the rest, and the answer must not wait for it. Nothing can slip in between:
 values are kept as the JSON *text* that crossed the border, which cannot change, not as objects somebody else holds too.
 
-States of a call: `pending` (waiting for its turn or for a person), `executing`, then `applied`, `failed`, `denied`, or
-`unknown`: it may have happened. A call gets `unknown` if the run ended while it was executing, or if it may write and
-ended without a word of the tool itself (a deadline, a lost connection): a caller must never be told "failed" of a write
-that was made. A call the run's end overtook before it was made is `failed`.
+States of a call: `pending` (waiting for its turn or for a person: it was not made), `executing`, then `applied`,
+`failed`, `denied`, or `unknown`: it may have happened. A call gets `unknown` if the run ended while it was executing,
+or if it may write and ended without a word of the tool itself (a deadline, a lost connection): a caller must never be
+told "failed" of a write that was made. A call the run's end overtook before it was made stays `pending`, with the run's
+own code for why.
 
 Memory is bounded: beyond `keep_bytes` of texts (a guest may send 1000 times 4 MiB) digests and sizes stay, texts go.
 A run whose answers were dropped cannot be replayed, and `complete` says so.
@@ -208,7 +209,7 @@ class Ledger:
         """The run has ended: `outcome` is `ok` or an error code, `clock` what the guest read. Nothing follows it."""
         self._must_be_open()
         for record in self.calls:
-            self._overtake(record)
+            self._overtake(record, outcome)
         at_ns, self.clock = self._clock(), tuple(clock)
         unknown = [record.call_id for record in self.calls if record.state == "unknown"]
         self._steps.append(
@@ -250,12 +251,12 @@ class Ledger:
         if self.closed:
             raise RuntimeError("a call cannot begin after the ledger was closed")
 
-    def _overtake(self, record: CallRecord) -> None:
+    def _overtake(self, record: CallRecord, outcome: str) -> None:
         if record.state == "executing":
             record.state = "unknown"
             record.duration_ms = self._since(record)
         elif record.state == "pending" and record.error_code is None:
-            record.state = "failed"
+            record.error_code = None if outcome == "ok" else outcome
             record.error_message = "the run ended before this call was made"
             record.duration_ms = 0.0
             self._steps.append(lambda: _call_entry("unmade", record))

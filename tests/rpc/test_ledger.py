@@ -110,14 +110,15 @@ def test_failed_is_said_only_of_what_did_not_happen(tool: ToolInfo, code: Code, 
 
 
 def test_the_end_of_the_run_overtakes_calls() -> None:
-    """At the end an executing call is `unknown`, one never made `failed`, one that awaits a person `pending`."""
+    """At the end an executing call is `unknown`; one never made, or that awaits a person, is `pending` and says why."""
     ledger = opened()
     done, executing, awaiting, waiting = applied(ledger), admit(ledger), admit(ledger), admit(ledger)
     ledger.started(executing, READ, "")
     ledger.awaiting(awaiting)
     ledger.close(outcome="EXECUTION_TIMEOUT")
-    assert [r.state for r in (done, executing, awaiting, waiting)] == ["applied", "unknown", "pending", "failed"]
+    assert [r.state for r in (done, executing, awaiting, waiting)] == ["applied", "unknown", "pending", "pending"]
     assert executing.duration_ms
+    assert (awaiting.error_code, waiting.error_code) == ("APPROVAL_REQUIRED", "EXECUTION_TIMEOUT")
     assert "before this call was made" in (waiting.error_message or "")
     assert [e["kind"] for e in ledger.entries()] == ["open", "call", "end", "call", "pending", "unmade", "close"]
     assert ledger.entries()[-1]["unknown"] == [2]
@@ -134,7 +135,7 @@ def test_nothing_is_written_after_the_end() -> None:
     ledger.failed(record, Code.RPC_ERROR, "m")
     ledger.refused(other, "denied", Code.PERMISSION_DENIED, "m")
     ledger.awaiting(other)
-    assert (record.state, other.state, ledger.head) == ("unknown", "failed", head)
+    assert (record.state, other.state, ledger.head) == ("unknown", "pending", head)
     late: list[Callable[[], object]] = [
         lambda: admit(ledger),
         lambda: ledger.started(other, READ, ""),
