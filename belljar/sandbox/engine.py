@@ -10,14 +10,14 @@ Epochs are left out: they cost 25-45 % and do not end a sleep. A deadline is the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
 from wasmtime import Config, Engine, Store, WasiConfig
-from wasmtime.component import Component, Linker, LinkerInstance, Record, ResourceAny
+from wasmtime.component import Component, Linker, LinkerInstance, Record, ResourceAny, Variant
 
-__all__ = ["Imports", "compile_component", "link", "load_engine", "new_run"]
+__all__ = ["Imports", "NotInABoxError", "compile_component", "link", "load_engine", "new_run"]
 
 # What wasmtime 50 registers WASI under. A newer one makes `Imports` unused, and the zygote then refuses to serve.
 _WASI = "0.2.12"
@@ -30,6 +30,12 @@ _SOCKETS = (
     ("udp-create-socket", "create-udp-socket"),
     ("ip-name-lookup", "resolve-addresses"),
 )
+_WAITS = ("poll", "[method]pollable.block")
+_WRITES = ("blocking-write-and-flush", "blocking-flush", "blocking-write-zeroes-and-flush")
+
+
+class NotInABoxError(Exception):
+    """The box asked WASI for what there is none of here."""
 
 
 class Imports(Protocol):
@@ -80,6 +86,7 @@ def link(engine: Engine, imports: Imports) -> Linker:
         with root.add_instance(f"wasi:clocks/wall-clock@{_WASI}") as wall:
             wall.add_func("now", partial(_datetime, imports))
         _close_network(root)
+        _close_waits(root)
     return linker
 
 
@@ -91,11 +98,38 @@ def _close_network(root: LinkerInstance) -> None:
             sockets.add_func(function, _denied)
 
 
+def _close_waits(root: LinkerInstance) -> None:
+    # The same threads stand behind whatever may wait. Python's own waits and prints go through `step` and `log`; here
+    # come `select`, C code that prints before it aborts (to nobody: it goes on and aborts), and who looks for trouble.
+    with root.add_instance(f"wasi:io/poll@{_WASI}") as poll:
+        for name in _WAITS:
+            poll.add_func(name, _no_wait)
+    with root.add_instance(f"wasi:io/streams@{_WASI}") as streams:
+        for name in _WRITES:
+            streams.add_func(f"[method]output-stream.{name}", _unheard)
+
+
+def _no_wait(store: Any, waited_for: ResourceAny | list[ResourceAny]) -> Any:
+    # More than one in a list never gets here: wasmtime 50 fails to hand them over, and that is a trap too.
+    _give_back(store, waited_for if isinstance(waited_for, list) else [waited_for])
+    raise NotInABoxError("the capability waits below Python (select, poll): a box has no descriptors to wait for")
+
+
+def _unheard(store: Any, *args: Any) -> Variant:
+    _give_back(store, args)
+    return Variant("ok")
+
+
 def _denied(store: Any, *args: Any) -> str:
-    for arg in args:
-        if isinstance(arg, ResourceAny):
-            arg.drop(store)  # a handle lent for the call has to be given back
+    _give_back(store, args)
     return "access-denied"
+
+
+def _give_back(store: Any, lent: Iterable[Any]) -> None:
+    """A handle that was lent for a call has to be dropped before it ends."""
+    for each in lent:
+        if isinstance(each, ResourceAny):
+            each.drop(store)
 
 
 def _datetime(imports: Imports, store: Any) -> Record:

@@ -146,9 +146,12 @@ def _trap(exc: BaseException) -> Fault:
     if isinstance(exc, (ProtocolError, MemoryError)):  # a text too large for this process, whose memory is bounded too
         return Fault("PROTOCOL_ERROR", "the guest sent what no frame may hold")
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    if type(exc).__name__ == "NotInABoxError":  # of the engine, which is not imported here for a name
+        return Fault("CAPABILITY_ERROR", str(exc))
     if type(exc).__name__ == "ExitTrap":
         return Fault("CAPABILITY_ERROR", "the capability ended its interpreter (os._exit) instead of returning a value")
     if "call stack exhausted" in str(exc):
         return Fault("CAPABILITY_ERROR", "RecursionError: the capability exhausted its interpreter's stack")
-    reason = next((line for line in lines if "wasm trap" in line), lines[-1] if lines else type(exc).__name__)
+    telling = (line for line in lines if "wasm trap" in line or line.startswith("BUG:"))
+    reason = next(telling, lines[-1] if lines else type(exc).__name__)
     return Fault("WORKER_CRASH", f"the box broke down: {reason[:200]}")
