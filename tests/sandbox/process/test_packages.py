@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
 import os
 import stat
 import textwrap
@@ -151,18 +150,15 @@ async def jar(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> A
 
 
 @pytest.fixture(params=["uv", "pip"])
-def install(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Path]:
+def install(request: pytest.FixtureRequest, tmp_path: Path, needs: Callable[[str], Any]) -> Callable[..., Path]:
     """`install("six", asked=...)` with one of the installers, into a store of this test's own."""
 
     def go(*requirements: str, asked: Asked | None = None) -> Path:
         store = Store(tmp_path / "cache", tmp_path / "data", normalized(requirements))
         installation = Installation(store, asked or Asked("look up", "install"))
+        needs(request.param)
         if request.param == "pip":
             installation._uv = None
-            if importlib.util.find_spec("pip") is None:
-                pytest.skip("pip is not installed")
-        elif installation._uv is None:
-            pytest.skip("uv is not installed")
         return installation.run()
 
     return go
