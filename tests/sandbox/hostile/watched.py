@@ -58,11 +58,13 @@ class Host:
 
     async def unchanged(self) -> list[str]:
         """What is not as it was, after a moment for what ended to be reaped."""
+        left = self._left()
         with anyio.move_on_after(_DEADLINE_S):
-            while self._left():  # noqa: ASYNC110 - other processes
-                await anyio.sleep(0.005)
+            while left:
+                await anyio.sleep(0.005)  # a fork may be seen before the pool has heard of it
+                left = self._left()
         grown = self._process.memory_info().rss - self._memory
-        return self._left() + ([f"{grown >> 20} MiB more"] if grown > _MOST_GROWTH else [])
+        return left + ([f"{grown >> 20} MiB more"] if grown > _MOST_GROWTH else [])
 
     def _left(self) -> list[str]:
         found = [f"process {pid}" for pid in self._strangers()]

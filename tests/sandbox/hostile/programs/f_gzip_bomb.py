@@ -2,5 +2,5 @@
 # expect: MEMORY_LIMIT|CAPABILITY_ERROR
 import zlib
 packer = zlib.compressobj(9)
-bomb = b"".join([packer.compress(bytes(1 << 20)) for _ in range(128)] + [packer.flush()])
-len(zlib.decompress(bomb)) * 0 + 1 / 0
+head, block = (packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+len(zlib.decompressobj().decompress(head + block * 200)) * 0 + 1 / 0

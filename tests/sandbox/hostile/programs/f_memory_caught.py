@@ -1,6 +1,6 @@
 # row: F growing bytearray
 # expect: MEMORY_LIMIT|EXECUTION_TIMEOUT|WORKER_CRASH
-# limits: wall=3
+# limits: wall=1.5
 x = []
 while True:
     try:
