@@ -95,6 +95,8 @@ def _run(settings: Settings, *, debug: bool, as_json: bool) -> int:
 
 def _warn(settings: Settings, db: Database) -> None:
     """What whoever starts it must know: that it is open to all, or that nobody can use it yet."""
+    from datetime import UTC, datetime
+
     from belljar.cli import _screen
     from belljar.server.store import errors, keys
 
@@ -102,7 +104,7 @@ def _warn(settings: Settings, db: Database) -> None:
         _screen.note("belljar: NO AUTHENTICATION: every program and user of this machine may read and write all traces")
         return
     try:
-        if keys.any_key(db):
+        if keys.any_key(db, now=datetime.now(UTC)):
             return
     except errors.StoreUnavailable as exc:
         _screen.note(f"belljar: not ready: {exc.message}")

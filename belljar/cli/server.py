@@ -19,6 +19,7 @@ _CREATE = """\b
 Examples:
   belljar server key create
   belljar server key create --tenant acme --scope ingest --json
+  belljar server key create --scope read --label audit --expires 30d
 
 \b
 Scopes: ingest (send traces), read, publish (capabilities), admin (all, and /metrics).
@@ -42,6 +43,11 @@ Examples:
   belljar server prune --older-than 90d
   belljar server prune --older-than 720h --tenant acme --json
 """
+_ANONYMIZE = """\b
+Examples:
+  belljar server anonymize 01a2265b-ba7b-762c-87dd-d3ed8f4a722e
+  belljar server anonymize ID ID --tenant acme
+"""
 _EXPORT = """\b
 Examples:
   belljar server export > traces.jsonl
@@ -49,6 +55,7 @@ Examples:
 """
 
 _AGE = re.compile(r"([0-9]{1,6})(s|m|h|d|w)")
+_LONGEST = timedelta(days=36500)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 _Db = Annotated[
@@ -70,6 +77,7 @@ def add(app: typer.Typer) -> None:
     server.add_typer(key, name="key")
     server.command("migrate", epilog=_MIGRATE)(_migrate)
     server.command("prune", epilog=_PRUNE)(_prune)
+    server.command("anonymize", epilog=_ANONYMIZE)(_anonymize)
     server.command("export", epilog=_EXPORT)(_export)
     app.add_typer(server, name="server")
 
@@ -98,20 +106,23 @@ def _create(
     tenant: Annotated[str, typer.Option(metavar="NAME", help="Whose key; made if it is not there.")] = "default",
     scope: Annotated[list[str] | None, typer.Option(metavar="SCOPE", help="What it may do. Repeatable.")] = None,
     label: Annotated[str, typer.Option(metavar="TEXT", help="What it is for.")] = "",
+    expires: Annotated[str | None, typer.Option(metavar="AGE", help="It ends by itself after 12h, 90d, 52w.")] = None,
     debug: _Debug = False,
     as_json: _Json = False,
 ) -> None:
     """Make an API key and show it, once."""
-    _with(lambda database: _make(database, tenant, scope, label, as_json), db, debug)
+    _with(lambda database: _make(database, tenant, scope, label, expires, as_json), db, debug)
 
 
-def _make(db: Database, tenant: str, scopes: list[str] | None, label: str, as_json: bool) -> int:
+def _make(db: Database, tenant: str, scopes: list[str] | None, label: str, expires: str | None, as_json: bool) -> int:
     from belljar import show
     from belljar.cli import _screen
     from belljar.server.store import keys
 
     given: dict[str, Any] = {"scopes": scopes} if scopes else {}
-    made = keys.create_key(db, tenant, label=label, now=_now(), **given)
+    at = _now()
+    ends = None if expires is None else at + _span("--expires", expires)
+    made = keys.create_key(db, tenant, label=label, expires_at=ends, now=at, **given)
     if as_json:
         _screen.out_json({"key": made.key, "id": made.id, "tenant": made.tenant})
     else:
@@ -134,13 +145,18 @@ def _show(db: Database, tenant: str | None, as_json: bool) -> int:
     if as_json:
         _screen.out_json([_entry(key) for key in found])
     else:
-        columns = ("id", "tenant", "scopes", "label", "created", "last used", "revoked")
+        columns = ("id", "tenant", "scopes", "label", "created", "last used", "revoked", "ends")
         _screen.table(columns, map(_row, found), to_stdout=True)
     return 0
 
 
 def _entry(key: KeyInfo) -> dict[str, Any]:
-    times = {"createdAt": key.created_at, "lastUsedAt": key.last_used_at, "revokedAt": key.revoked_at}
+    times = {
+        "createdAt": key.created_at,
+        "lastUsedAt": key.last_used_at,
+        "revokedAt": key.revoked_at,
+        "expiresAt": key.expires_at,
+    }
     return {
         "id": key.id,
         "tenant": key.tenant,
@@ -153,7 +169,8 @@ def _entry(key: KeyInfo) -> dict[str, Any]:
 def _row(key: KeyInfo) -> tuple[str, ...]:
     from belljar import show
 
-    times = [at.isoformat(" ", "minutes") if at else "-" for at in (key.created_at, key.last_used_at, key.revoked_at)]
+    moments = (key.created_at, key.last_used_at, key.revoked_at, key.expires_at)
+    times = [at.isoformat(" ", "minutes") if at else "-" for at in moments]
     return (show.name(key.id), show.name(key.tenant), ", ".join(sorted(key.scopes)), show.text(key.label), *times)
 
 
@@ -216,12 +233,9 @@ def _remove(db: Database, age: str, tenant: str | None, keep_above: float, as_js
     from belljar.errors import ConfigError
     from belljar.server.store import maintenance
 
-    match = _AGE.fullmatch(age)
-    if match is None:
-        raise ConfigError("--older-than: write a number and s, m, h, d or w, for example 90d")
     if not 0 <= keep_above <= 1:
         raise ConfigError("--keep-above: a priority is 0 to 1")
-    before = _now() - timedelta(**{_UNITS[match[2]]: int(match[1])})
+    before = _now() - _span("--older-than", age)
     done = maintenance.prune(db, received_before=before, keep_above=keep_above, tenant_id=_tenant_id(db, tenant))
     counts = {
         "lookedAt": done.looked_at,
@@ -234,6 +248,34 @@ def _remove(db: Database, age: str, tenant: str | None, keep_above: float, as_js
     else:
         kept = f"{done.kept_priority} for their priority, {done.kept_parents} as parents"
         _screen.out(f"removed {done.removed} of {done.looked_at}; kept {kept}")
+    return 0
+
+
+def _anonymize(
+    trace_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Traces, as `traces list` shows them.")],
+    db: _Db = None,
+    tenant: Annotated[str, typer.Option(metavar="NAME", help="Whose traces.")] = "default",
+    debug: _Debug = False,
+) -> None:
+    """Take out of traces, for ever, what could say who or what: arguments, results, texts, the key that sent them.
+
+    Their shape, outcomes and times stay. The runs they started are traces of their own, and stay as they are.
+    """
+    _with(lambda database: _make_nobodys(database, trace_ids, tenant), db, debug)
+
+
+def _make_nobodys(db: Database, trace_ids: list[str], tenant: str) -> int:
+    from belljar.cli import _screen
+    from belljar.errors import ValidationError
+    from belljar.server.store import maintenance
+
+    wanted = sorted(set(trace_ids))
+    tenant_id = _tenant_id(db, tenant)
+    assert tenant_id is not None
+    done = maintenance.anonymize(db, tenant_id, wanted, now=_now())
+    _screen.out(f"anonymized {done}")
+    if done < len(wanted):
+        raise ValidationError(f"no trace of this tenant: {len(wanted) - done} of {len(wanted)}")
     return 0
 
 
@@ -277,6 +319,21 @@ def _tenant_id(db: Database, name: str | None) -> int | None:
     if found is None:
         raise ConfigError(f"there is no tenant {show.name(name)}; `belljar server key list` shows those with keys")
     return found
+
+
+def _span(option: str, text: str) -> timedelta:
+    """A length of time.
+
+    Raises:
+        ConfigError: it is none, or longer than anybody keeps anything.
+    """
+    from belljar.errors import ConfigError
+
+    match = _AGE.fullmatch(text)
+    span = None if match is None else timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if span is None or span > _LONGEST:
+        raise ConfigError(f"{option}: write a number and s, m, h, d or w, for example 90d; at most {_LONGEST.days}d")
+    return span
 
 
 def _now() -> datetime:

@@ -59,11 +59,12 @@ def new_key(belljar: Belljar, *words: str) -> str:
     ("verb", "options"),
     [
         ("serve", "--host --port --db --allow-host --rate --no-auth --debug --json"),
-        ("server key create", "--db --tenant --scope --label --debug --json"),
+        ("server key create", "--db --tenant --scope --label --expires --debug --json"),
         ("server key list", "--db --tenant --debug --json"),
         ("server key revoke", "ID --db --tenant --debug"),
         ("server migrate", "--db --debug"),
         ("server prune", "--older-than --keep-above --db --tenant --debug --json"),
+        ("server anonymize", "ID --db --tenant --debug"),
         ("server export", "--db --tenant --anonymized --debug"),
     ],
 )
@@ -272,13 +273,25 @@ def test_keys(belljar: Belljar, serve: Serving) -> None:
         assert belljar("server", "key", "revoke", made["id"]).status == 0
         assert client.get("/api/traces").status_code == 401
     assert belljar("server", "key", "revoke", made["id"]).status == 2
+    ends = belljar("server", "key", "create", "--expires", "90d", "--json").json["id"]
+    (listed,) = (each for each in belljar("server", "key", "list", "--json").json if each["id"] == ends)
+    assert listed["expiresAt"] > listed["createdAt"]
     plain = belljar("server", "key", "create")
     assert plain.out.startswith("bj_")
     assert plain.out.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    "words", [("--scope", "everything"), ("--tenant", ""), ("--tenant", "a\x1b[2J"), ("--tenant", "x" * 500)]
+    "words",
+    [
+        ("--scope", "everything"),
+        ("--tenant", ""),
+        ("--tenant", "a\x1b[2J"),
+        ("--tenant", "x" * 500),
+        ("--expires", "0d"),
+        ("--expires", "999999w"),
+        ("--expires", "-1d"),
+    ],
 )
 def test_keys_that_cannot_be(belljar: Belljar, words: tuple[str, ...]) -> None:
     """Exit 2 and one line."""
@@ -288,7 +301,7 @@ def test_keys_that_cannot_be(belljar: Belljar, words: tuple[str, ...]) -> None:
 
 
 def test_prune_and_export(belljar: Belljar, serve: Serving) -> None:
-    """F41, F42: old traces go, the surprising ones stay; export is JSON Lines, also without values."""
+    """F41, F42: old traces go, surprises stay; one is made nobody's; export is JSON Lines, also without values."""
     key = new_key(belljar)
     with serve().client(key) as client:
         batch = [{**trace(n), "intent": "private words"} for n in range(3)]
@@ -300,6 +313,11 @@ def test_prune_and_export(belljar: Belljar, serve: Serving) -> None:
     assert belljar("server", "prune", "--older-than", "1d", "--json").json["removed"] == 0
     assert belljar("server", "prune", "--older-than", "0s", "--tenant", "nobody").status == 2
     assert belljar("server", "prune", "--older-than", "soon").status == 2
+    assert belljar("server", "prune", "--older-than", "999999w").status == 2
+    gone, other = batch[0]["traceId"], str(uuid4())
+    assert "no trace of this tenant: 1" in belljar("server", "anonymize", gone, other).last()
+    assert belljar("server", "anonymize", gone).status == 0
+    assert belljar("server", "export").out.count("private words") == 2
     done = belljar("server", "prune", "--older-than", "0s", "--keep-above", "0.9", "--json").json
     assert (done["lookedAt"], done["removed"]) == (3, 3)
     assert belljar("server", "export").out == ""

@@ -14,6 +14,7 @@ from belljar.server.settings import MAX_TRACES
 from belljar.tracing.types import Trace
 
 __all__ = [
+    "ANONYMIZE_ANSWERS",
     "BATCH",
     "BATCH_ANSWERS",
     "LIST_ANSWERS",
@@ -168,6 +169,11 @@ TRACE_ANSWERS: dict[int | str, _Schema] = {
     **_answers({"type": "object"}, _STORED_EXAMPLE, 404, headers={"ETag": {"schema": {"type": "string"}}}),
     304: {"description": "It is as in If-None-Match."},
 }
+ANONYMIZE_ANSWERS = _answers(
+    {"type": "object"},
+    {**_STORED_EXAMPLE, "taskResults": [], "anonymizedAt": "2026-01-02T03:04:05.678000Z"},
+    404,
+)
 
 _CODE = "async def main():\n    return await mcp.git.git_log()\n"
 _CAPABILITY_EXAMPLE: _Schema = {

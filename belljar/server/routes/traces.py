@@ -11,13 +11,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime
 
 from belljar.server import bodies
 from belljar.server.answers import encoded, json_answer, linked, tagged, utc
-from belljar.server.auth import Ingest, Read
+from belljar.server.auth import Admin, Ingest, Read
 from belljar.server.bodies import Body
 from belljar.server.intake import Refused, batch_of
 from belljar.server.problems import Problem
 from belljar.server.routes import _documents as documents
 from belljar.server.services import Services, now, services
-from belljar.server.store import ingest, learned, queries
+from belljar.server.store import ingest, learned, maintenance, queries
 from belljar.server.store.ingest import ItemResult
 from belljar.server.store.keys import Principal
 from belljar.server.store.queries import TraceFilter
@@ -148,3 +148,21 @@ async def get_trace(
 
     body, tag = await parts.run("get", work)
     return tagged(request, tag, body)
+
+
+@router.post("/{traceId}/anonymize", summary="Make a trace nobody's", responses=documents.ANONYMIZE_ANSWERS)
+async def anonymize(who: Admin, parts: Parts, trace_id: Annotated[str, documents.TRACE_ID]) -> Response:
+    """Take out of one trace, for ever, what could say who or what: arguments, results, texts, the key that sent it.
+
+    Its shape, outcome and times stay, and the same trace sent again is a duplicate. The runs it started are traces of
+    their own, and stay as they are.
+    """
+
+    def work() -> bytes:
+        maintenance.anonymize(parts.db, who.tenant_id, [trace_id], now=now())
+        trace = queries.get_trace(parts.db, who.tenant_id, trace_id)
+        if trace is None:
+            raise Problem(404, "there is no such trace")
+        return encoded(trace.to_wire())
+
+    return json_answer(await parts.run("anonymize", work))

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, insert, or_, select, update
 
 from belljar import show
 from belljar.server.store._bulk import insert_unless_there
@@ -40,6 +40,7 @@ __all__ = [
     "local_principal",
     "principal_of",
     "revoke_key",
+    "working",
 ]
 
 DEFAULT_TENANT = "default"
@@ -101,6 +102,12 @@ class KeyInfo:
     last_used_at: datetime | None
     """Within five minutes."""
     revoked_at: datetime | None
+    expires_at: datetime | None
+    """None: it does not end by itself."""
+
+    def works(self, now: datetime) -> bool:
+        """Neither revoked nor at its end."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
 def create_key(
@@ -109,16 +116,20 @@ def create_key(
     scopes: Iterable[str] = (Scope.INGEST, Scope.READ, Scope.PUBLISH),
     *,
     label: str = "",
+    expires_at: datetime | None = None,
     now: datetime,
 ) -> NewKey:
-    """A new key; the tenant is made if it is not there.
+    """A new key, which works until `expires_at`; the tenant is made if it is not there.
 
     Raises:
-        StoreRefused: a tenant's name or a label that cannot be (`BAD_NAME`), no or unknown scopes (`BAD_SCOPE`).
+        StoreRefused: a tenant's name or a label that cannot be (`BAD_NAME`), no or unknown scopes (`BAD_SCOPE`), an end
+            that has passed (`BAD_TIME`).
     """
     granted = _scopes(scopes)
     if len(label) > _MAX_LABEL or not label.isprintable():
         raise StoreRefused(f"a label is one line of at most {_MAX_LABEL} characters", reason="BAD_NAME")
+    if expires_at is not None and expires_at <= now:
+        raise StoreRefused("a key ends after it is made", reason="BAD_TIME")
     key = _PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(32))
     key_id, key_hash = _hashes(key)
     with db.write() as connection:
@@ -129,6 +140,7 @@ def create_key(
             "label": label,
             "scopes": ",".join(sorted(granted)),
             "created_at": now,
+            "expires_at": expires_at,
         }
         connection.execute(insert(api_key), row)
     return NewKey(key, key_id, tenant_name, granted)
@@ -141,7 +153,7 @@ def authenticate(db: Database, key: str, *, now: datetime) -> Principal | None:
     key_id, key_hash = _hashes(key)
     with db.read() as connection:
         found = connection.execute(_WITH_TENANT.where(api_key.c.key_id == key_id)).one_or_none()
-    if found is None or found.revoked_at is not None or not hmac.compare_digest(found.key_hash, key_hash):
+    if found is None or not hmac.compare_digest(found.key_hash, key_hash) or not _info(found).works(now):
         return None
     if found.last_used_at is None or now - found.last_used_at > _USE_NOTED:
         with db.write() as connection:
@@ -163,12 +175,7 @@ def list_keys(db: Database, tenant_name: str | None = None) -> list[KeyInfo]:
             return []
         statement = statement.where(tenant.c.name == tenant_name)
     with db.read() as connection:
-        return [
-            KeyInfo(
-                row.key_id, row.name, row.label, _granted(row.scopes), row.created_at, row.last_used_at, row.revoked_at
-            )
-            for row in connection.execute(statement)
-        ]
+        return list(map(_info, connection.execute(statement)))
 
 
 def revoke_key(db: Database, key_id: str, *, now: datetime, tenant_name: str | None = None) -> bool:
@@ -190,10 +197,15 @@ def revoke_key(db: Database, key_id: str, *, now: datetime, tenant_name: str | N
     return revoked
 
 
-def any_key(db: Database) -> bool:
+def any_key(db: Database, *, now: datetime) -> bool:
     """Whether there is a key that works."""
     with db.read() as connection:
-        return bool(connection.scalar(select(exists().where(api_key.c.revoked_at.is_(None)))))
+        return bool(connection.scalar(select(exists().where(working(now)))))
+
+
+def working(now: datetime) -> ColumnElement[bool]:
+    """`KeyInfo.works` as SQL, of `api_key`."""
+    return api_key.c.revoked_at.is_(None) & or_(api_key.c.expires_at.is_(None), api_key.c.expires_at > now)
 
 
 def principal_of(row: Row[Any]) -> Principal:
@@ -202,6 +214,11 @@ def principal_of(row: Row[Any]) -> Principal:
 
 
 _WITH_TENANT = select(api_key, tenant.c.name).join(tenant, tenant.c.tenant_id == api_key.c.tenant_id)
+
+
+def _info(row: Row[Any]) -> KeyInfo:
+    times = (row.created_at, row.last_used_at, row.revoked_at, row.expires_at)
+    return KeyInfo(row.key_id, row.name, row.label, _granted(row.scopes), *times)
 
 
 def _hashes(key: str) -> tuple[str, str]:

@@ -120,6 +120,7 @@ api_key = Table(
     Column("created_at", Utc, nullable=False),
     Column("last_used_at", Utc),
     Column("revoked_at", Utc),
+    Column("expires_at", Utc),
     Index(None, "tenant_id"),
 )
 

@@ -1,6 +1,6 @@
 """Sessions of the web UI: the browser holds a random id, never the key; the store holds the id's hash.
 
-A session is as good as its key: a key that is revoked takes its sessions along, on every replica at once.
+A session is as good as its key: a key that is revoked or ends takes its sessions along, on every replica at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, insert, select
 
 from belljar.server.store.engine import Database
-from belljar.server.store.keys import Principal, principal_of
+from belljar.server.store.keys import Principal, principal_of, working
 from belljar.server.store.schema import api_key, tenant, web_session
 
 __all__ = ["create_session", "end_session", "find_session"]
@@ -36,7 +36,7 @@ def create_session(db: Database, principal: Principal, *, now: datetime, lifetim
 
 
 def find_session(db: Database, secret: str, *, now: datetime) -> Principal | None:
-    """Whose it is; None when expired, ended, unknown, or when its key was revoked."""
+    """Whose it is; None when expired, ended, unknown, or when its key works no longer."""
     if len(secret) > _MAX_CHARS:
         return None
     statement = (
@@ -44,7 +44,7 @@ def find_session(db: Database, secret: str, *, now: datetime) -> Principal | Non
         .join(web_session, web_session.c.key_id == api_key.c.key_id)
         .join(tenant, tenant.c.tenant_id == api_key.c.tenant_id)
         .where(web_session.c.session_hash == _hash(secret), web_session.c.expires_at > now)
-        .where(api_key.c.revoked_at.is_(None))
+        .where(working(now))
     )
     with db.read() as connection:
         found = connection.execute(statement).one_or_none()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
@@ -42,6 +43,7 @@ _HEADERS = {"content-security-policy": POLICY, "referrer-policy": "same-origin"}
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 _MAX_KEYS = 500
+_DAYS = {"": "until it is revoked", "7": "for 7 days", "30": "for 30 days", "90": "for 90 days", "365": "for a year"}
 _UNCHANGED = 204
 
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -168,7 +170,7 @@ async def login(request: Request) -> Response:
 
 def _login_form(request: Request, web: Web, onward: str, complaint: str, status: int = 200) -> Response:
     token = web.door.login_token(request)
-    any_key = keys.any_key(web.parts.db)
+    any_key = keys.any_key(web.parts.db, now=now())
     page = web.page("login.html", None, status, token=token, onward=onward, complaint=complaint, any_key=any_key)
     return web.door.remember_login(request, page, token)
 
@@ -301,7 +303,11 @@ async def create_key(request: Request) -> Response:
 
     def make(web: Web, viewer: Viewer, form: dict[str, str]) -> Response:
         scopes, label = filter(None, form["scopes"].split(",")), form.get("label", "").strip()
-        made = keys.create_key(web.parts.db, viewer.who.tenant, list(scopes), label=label, now=now())
+        at, days = now(), form.get("days", "")
+        if days not in _DAYS:
+            raise Problem(400, "a key works for one of the times that the form offers")
+        ends = at + timedelta(days=int(days)) if days else None
+        made = keys.create_key(web.parts.db, viewer.who.tenant, list(scopes), label=label, expires_at=ends, now=at)
         logs.event("key created", key=made.id, by=viewer.who.key_id)
         return _keys(web, viewer, made=made)
 
@@ -324,11 +330,19 @@ async def revoke_key(request: Request) -> Response:
 
 def _keys(web: Web, viewer: Viewer, made: keys.NewKey | None = None) -> Response:
     """Working ones first, the newest first."""
-    found = keys.list_keys(web.parts.db, viewer.who.tenant)
-    found.sort(key=lambda key: (key.revoked_at is None, key.created_at), reverse=True)
+    at, found = now(), keys.list_keys(web.parts.db, viewer.who.tenant)
+    found.sort(key=lambda key: (key.works(at), key.created_at), reverse=True)
     left_out = max(0, len(found) - _MAX_KEYS)
     return web.page(
-        "keys.html", viewer, here="keys", keys=found[:_MAX_KEYS], left_out=left_out, made=made, scopes=list(Scope)
+        "keys.html",
+        viewer,
+        here="keys",
+        keys=found[:_MAX_KEYS],
+        left_out=left_out,
+        made=made,
+        scopes=list(Scope),
+        days=_DAYS,
+        at=at,
     )
 
 

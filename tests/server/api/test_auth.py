@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
@@ -17,6 +17,7 @@ ROUTES = [
     ("POST", "/api/traces", "ingest"),
     ("GET", "/api/traces", "read"),
     ("GET", "/api/traces/019a0000-0000-7000-8000-000000000001", "read"),
+    ("POST", "/api/traces/019a0000-0000-7000-8000-000000000001/anonymize", "admin"),
     ("POST", "/api/registry", "publish"),
     ("GET", "/api/registry", "read"),
     ("GET", "/api/registry/acme.default.git.log", "read"),
@@ -81,6 +82,15 @@ def test_a_revoked_key(api: Api) -> None:
     assert client.get("/api/traces").status_code == 200
     assert keys.revoke_key(api.db, made.id, now=datetime.now(UTC))
     assert client.get("/api/traces").status_code == 401
+
+
+def test_an_expired_key(api: Api) -> None:
+    """F36: is answered like any other that is not valid."""
+    end = datetime.now(UTC) - timedelta(seconds=1)
+    made = keys.create_key(api.db, expires_at=end, now=end - timedelta(days=1))
+    expired = api.client(made.key).get("/api/traces")
+    unknown = api.client("bj_" + "x" * 32).get("/api/traces")
+    assert (expired.status_code, expired.json()["detail"]) == (401, unknown.json()["detail"])
 
 
 def test_another_tenant_sees_nothing(api: Api) -> None:

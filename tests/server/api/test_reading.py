@@ -101,6 +101,27 @@ def test_a_trace_that_did_not_change_is_not_sent_again(client: httpx2.Client) ->
     assert client.get(path, headers={"if-none-match": tag}).status_code == 200
 
 
+def test_a_trace_is_made_nobodys(client: httpx2.Client, api: Api) -> None:
+    """F41: arguments, results and texts are gone for good; the shape stays; another tenant's is 404, and stays."""
+    planted = "what nobody may read"
+    one = trace(intent=planted, taskResults=[task(args={"a": planted}, result=[planted])], success=True)
+    post(client, one)
+    path = f"/api/traces/{one['traceId']}"
+    tag = client.get(path).headers["etag"]
+    assert api.client(api.key("other", "admin")).post(f"{path}/anonymize").status_code == 404
+    assert planted in client.get(path).text
+    done = client.post(f"{path}/anonymize")
+    assert done.status_code == 200
+    back = client.get(path, headers={"if-none-match": tag})
+    for text in (done.text, back.text, client.get("/api/traces").text):
+        assert planted not in text
+    assert (back.json()["taskResults"][0]["tool"], back.json()["durationMs"]) == ("git:git_log", 12.5)
+    assert "userId" not in back.json()
+    assert client.post("/api/traces", json=[one]).json()["duplicates"] == 1
+    assert planted not in client.get(path).text
+    assert client.post("/api/traces/not-an-id/anonymize").status_code == 404
+
+
 def test_stats(client: httpx2.Client) -> None:
     """F41: counts, success rates and latencies of all, by capability and by tool."""
     post(client, *(trace(success=n > 0, durationMs=10.0 * (n + 1)) for n in range(4)))

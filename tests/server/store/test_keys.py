@@ -93,15 +93,34 @@ def test_a_revoked_key_ends_at_once(db: Database) -> None:
     owner = authenticate(db, made.key, now=NOW)
     assert owner is not None
     session = create_session(db, owner, now=NOW)
-    assert any_key(db)
+    assert any_key(db, now=NOW)
     assert revoke_key(db, made.id, now=NOW)
     assert not revoke_key(db, made.id, now=NOW)
     assert authenticate(db, made.key, now=NOW) is None
     assert find_session(db, session, now=NOW) is None
     assert authenticate(db, kept.key, now=NOW) is not None
     assert revoke_key(db, kept.id, now=NOW)
-    assert not any_key(db)
+    assert not any_key(db, now=NOW)
     assert [info.revoked_at for info in list_keys(db)] == [NOW, NOW]
+
+
+def test_a_key_ends_by_itself(db: Database) -> None:
+    """F36: at its time, to the second, its sessions too; one without an end goes on; an end that has passed is none."""
+    end = NOW + timedelta(days=1)
+    made = create_key(db, "acme", ["read"], expires_at=end, now=NOW)
+    before, after = end - timedelta(seconds=1), end
+    owner = authenticate(db, made.key, now=before)
+    assert owner is not None
+    session = create_session(db, owner, now=before)
+    assert find_session(db, session, now=before) == owner
+    assert any_key(db, now=before)
+    assert authenticate(db, made.key, now=after) is None
+    assert find_session(db, session, now=after) is None
+    assert not any_key(db, now=after)
+    assert [info.works(after) for info in list_keys(db)] == [False]
+    assert authenticate(db, create_key(db, "acme", ["read"], now=NOW).key, now=NOW + timedelta(days=36500)) is not None
+    with pytest.raises(StoreRefused):
+        create_key(db, "acme", ["read"], expires_at=NOW, now=NOW)
 
 
 def test_a_tenant_revokes_its_own_keys_alone(db: Database) -> None:

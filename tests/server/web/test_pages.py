@@ -363,12 +363,19 @@ def test_a_key_is_shown_once_works_and_is_revoked(site: Site) -> None:
     assert "ci &lt;b&gt;" in page.text
     assert client.post("/keys/revoke", data={"token": token, "id": who.key_id}).status_code == 303
     assert keys.authenticate(site.api.db, shown[0], now=datetime.now(UTC)) is None
+    client.post("/keys/create", data={"token": token, "label": "short", "scope": "read", "days": "7"})
+    (short,) = (key for key in keys.list_keys(site.api.db) if key.label == "short")
+    assert short.expires_at is not None
+    assert short.expires_at - short.created_at == timedelta(days=7)
+    assert "ends" in seen(client.get("/keys"))
     assert client.post("/keys/revoke", data={"token": token, "id": who.key_id}).status_code == 404
 
 
-@pytest.mark.parametrize("changes", [{"scope": []}, {"scope": "root"}, {"label": "x" * 201}, {"label": "a\nb"}])
+@pytest.mark.parametrize(
+    "changes", [{"scope": []}, {"scope": "root"}, {"days": "-1"}, {"label": "x" * 201}, {"label": "a\nb"}]
+)
 def test_a_key_that_cannot_be_is_not_made(site: Site, changes: dict[str, Any]) -> None:
-    """No scope, an unknown one, a label that is no line: 400, and nothing was made."""
+    """No scope, an unknown one, a time that was not offered, a label that is no line: 400, and nothing was made."""
     client = site.login()
     data = {"token": token_of(client.get("/keys")), "scope": "read", **changes}
     assert client.post("/keys/create", data=data).status_code == 400
