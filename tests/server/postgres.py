@@ -15,7 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -30,9 +30,21 @@ _USER = "postgres"
 class Postgres:
     """A running server; every database of it is ours."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, start: Callable[[], subprocess.Popen[Any]]) -> None:
         self._folder = folder
+        self._start = start
         self._names = count(1)
+        self.start()
+
+    def start(self) -> None:
+        """Until it answers."""
+        self._process = self._start()
+        _wait(self, self._process, self._folder / "log")
+
+    def stop(self, how: int = signal.SIGINT) -> None:
+        """SIGINT is "fast": no waiting for clients. SIGQUIT is a crash: nothing is said, nothing more is written."""
+        self._process.send_signal(how)
+        self._process.wait(_START_S)
 
     def create(self, template: str = "template1") -> str:
         """A new database's name."""
@@ -86,15 +98,16 @@ def _server(bin_folder: Path, folder: Path, settings: tuple[str, ...]) -> Iterat
     subprocess.run(made, check=True, capture_output=True, cwd=folder, timeout=_START_S, **who)
     options = [word for setting in settings for word in ("-c", setting)]
     command = [bin_folder / "postgres", "-D", data, "-k", folder, "-h", "", *options]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, **who)
+
+    def start() -> subprocess.Popen[Any]:
+        with (folder / "log").open("ab") as log:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, **who)
+
+    server = Postgres(folder, start)
     try:
-        server = Postgres(folder)
-        _wait(server, process, folder / "log")
         yield server
     finally:
-        process.send_signal(signal.SIGINT)  # "fast": no waiting for clients
-        process.wait(_START_S)
+        server.stop()
 
 
 def _who(folder: Path) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from belljar.server.store import keys, maintenance
+from belljar.server.store import keys, maintenance, migrating
 from belljar.server.store.engine import Database, open_database
-from tests.server.api.conftest import trace
+from tests.server.api.conftest import trace, until
 from tests.server.api.processes import DEADLINE_S, Server
-from tests.server.postgres import Postgres
+from tests.server.postgres import Postgres, programs, running
 
 _ROOT = Path(__file__).parents[3]
 
@@ -54,6 +55,12 @@ def key(database: Database) -> str:
 def stored(db: Database) -> list[str]:
     who = keys.local_principal(db, now=datetime.now(UTC))
     return [json.loads(line)["traceId"] for line in maintenance.export(db, who.tenant_id)]
+
+
+def _programs() -> Path:
+    found = programs()
+    assert found is not None  # `postgres` was not skipped
+    return found
 
 
 @pytest.mark.slow
@@ -120,6 +127,55 @@ def test_a_replica_dies_under_load(postgres_url: str, database: Database, key: s
         assert retried
         assert len(sent) == 600
     assert sorted(stored(database)) == sorted(sent)
+
+
+@pytest.mark.slow
+def test_postgresql_crashes_under_load(postgres: Postgres, tmp_path: Path) -> None:
+    """F37: PostgreSQL dies and comes back: 503 and Retry-After meanwhile, then all goes on by itself; what was
+    acknowledged is stored, everything once, and both replicas are ready again."""
+    with ExitStack() as stack:
+        postgres = stack.enter_context(running(_programs(), "fsync=off"))
+        url = postgres.url(postgres.create())
+        db = stack.enter_context(closing(open_database(url)))
+        migrating.migrate(db)
+        key = keys.create_key(db, scopes=["admin"], now=datetime.now(UTC)).key
+        servers = [stack.enter_context(replica(url, tmp_path, "--rate", "0")) for _ in range(2)]
+        sent, refused, strange = list[str](), list[str](), list[str]()
+        enough, over = threading.Event(), threading.Event()
+
+        def send(server: Server) -> None:
+            with server.client(key) as client:
+                while not over.is_set():
+                    batch = [trace() for _ in range(10)]
+                    while (answer := client.post("/api/traces", json=batch)).status_code == 503:
+                        refused.append(answer.headers["retry-after"])
+                        over.wait(0.05)  # sooner than it asks for
+                    if answer.status_code != 200:
+                        strange.append(answer.text)
+                        return
+                    sent.extend(one["traceId"] for one in batch)
+                    if len(sent) > 200:
+                        enough.set()
+
+        threads = [threading.Thread(target=send, args=(server,)) for server in servers for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        assert enough.wait(DEADLINE_S), strange
+        for _ in range(2):
+            postgres.stop(signal.SIGQUIT)
+            known = len(refused)
+            until(lambda known=known: len(refused) > known + 8, DEADLINE_S)
+            at_crash = len(sent)
+            postgres.start()
+            until(lambda at_crash=at_crash: len(sent) > at_crash + 100, DEADLINE_S)
+        over.set()
+        for thread in threads:
+            thread.join(DEADLINE_S)
+        assert not strange
+        for server in servers:
+            with server.client(key) as client:
+                assert client.get("/readyz").status_code == 200
+        assert sorted(stored(db)) == sorted(sent)
 
 
 @pytest.mark.slow
