@@ -180,6 +180,16 @@ def slow(seconds: float) -> Behaviour:
     return behave
 
 
+def lost() -> Behaviour:
+    """Stored, and the answer never comes."""
+
+    async def behave(cloud: Cloud, request: Request) -> Reply:
+        cloud.answer(request)
+        return Reply(502)
+
+    return behave
+
+
 def never() -> Behaviour:
     return slow(3600)
 

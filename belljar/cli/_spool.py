@@ -131,7 +131,7 @@ def _progress() -> AbstractContextManager[Callable[[Status], None]]:
 
 
 def _sent(status: Status) -> str:
-    delivered = status.counters.get("acknowledged", 0) + status.counters.get("duplicate", 0)
+    delivered = status.counters.get("acknowledged", 0)
     dead = f", {_traces(status.dead)} refused for good (belljar traces dead-letter list)" if status.dead else ""
     return f"{delivered} delivered in all, {status.pending} waiting{dead}"
 

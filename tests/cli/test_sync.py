@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Belljar
-from tests.cloud import Cloud, cloud, item, slow
+from tests.cloud import Cloud, cloud, item, lost, slow
 
 _KEY = "bj_0123456789abcdef0123456789abcdef"
 _AWS = "AKIAZ7VRSQ5TJN2XMPLQ"
@@ -122,6 +122,16 @@ def test_dead_letters_are_shown_tried_again_and_dropped(belljar: Belljar, server
     assert belljar("traces", "sync", env=environment(server_of_traces)).status == 0
     assert list(server_of_traces.stored) == [ids[1]]
     assert belljar("traces", "dead-letter", "list", "--json").json == []
+
+
+def test_what_was_sent_twice_is_counted_once(belljar: Belljar, server_of_traces: Cloud) -> None:
+    """F37: an answer that was lost makes a duplicate, which is one delivered trace and not two."""
+    server_of_traces.next.append(lost())
+    belljar("run", "-c", "1", env={**environment(server_of_traces), "BELLJAR_CONFIG": _no_flush(belljar)})
+    synced = belljar("traces", "sync", env=environment(server_of_traces))
+    assert synced.status == 0, synced.err
+    assert len(server_of_traces.batches) == 2
+    assert "1 delivered in all, 0 waiting" in synced.out + synced.err
 
 
 def test_a_refused_key_is_said_and_nothing_is_lost(belljar: Belljar, server_of_traces: Cloud) -> None:
