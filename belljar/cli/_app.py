@@ -13,7 +13,20 @@ from belljar import __version__, show
 
 __all__ = ["VERBS", "call"]
 
-VERBS = ("run", "replay", "capability", "doctor", "tools", "servers", "guest", "traces", "faker", "serve", "server")
+VERBS = (
+    "run",
+    "replay",
+    "capability",
+    "doctor",
+    "tools",
+    "servers",
+    "guest",
+    "traces",
+    "suggest",
+    "faker",
+    "serve",
+    "server",
+)
 """Each is a module of this package with `add(app)`, in the order help shows them."""
 
 _ABOUT = "Runs capability code nobody has vetted in a fresh, sealed box; its only way out is mcp.<server>.<tool>(...)."

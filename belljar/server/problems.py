@@ -40,7 +40,6 @@ class ProblemCode(StrEnum):
     RATE_LIMITED = "RATE_LIMITED"
     TIMEOUT = "TIMEOUT"
     INTERNAL = "INTERNAL"
-    NOT_IMPLEMENTED = "NOT_IMPLEMENTED"
     UNAVAILABLE = "UNAVAILABLE"
     # of one trace
     VALIDATION_ERROR = "VALIDATION_ERROR"
@@ -59,7 +58,6 @@ _CODES = {
     421: ProblemCode.MISDIRECTED,
     429: ProblemCode.RATE_LIMITED,
     500: ProblemCode.INTERNAL,
-    501: ProblemCode.NOT_IMPLEMENTED,
     503: ProblemCode.UNAVAILABLE,
 }
 

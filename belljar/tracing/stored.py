@@ -110,6 +110,32 @@ class StoredTraces:
         self._check_children(tree)
         return tree
 
+    async def suggestions(self, query: Mapping[str, str]) -> _Object:
+        """What GET /api/suggest answers: {suggestions, path, abstained, model}; each one has a `name` of either kind.
+
+        Raises:
+            BelljarError: as `newest`.
+        """
+        answer = await self._object("/api/suggest", query)
+        answer.setdefault("path", [])
+        told = {key: [self._suggestion(each) for each in self._objects(answer, key)] for key in ("suggestions", "path")}
+        return {**answer, **told, "abstained": not told["suggestions"] and not told["path"]}
+
+    def _suggestion(self, said: _Object) -> _Object:
+        name, interval, evidence = (
+            said.get("capabilityId", said.get("tool")),
+            said.get("interval"),
+            said.get("evidence"),
+        )
+        numbers: list[Any] = [said.get("score"), said.get("successRate"), said.get("n")]
+        numbers += cast("list[Any]", interval) if isinstance(interval, list) else [None]
+        if len(numbers) != 5 or not all(type(number) in (int, float) for number in numbers):
+            raise self._untrue("a suggestion without its numbers")
+        traces = cast("list[Any]", evidence) if isinstance(evidence, list) else [None]
+        if not isinstance(name, str) or not all(isinstance(trace, str) for trace in traces):
+            raise self._untrue("a suggestion without its name or evidence")
+        return {**said, "name": name}
+
     # the answer
 
     async def _object(self, path: str, query: Mapping[str, str]) -> _Object:

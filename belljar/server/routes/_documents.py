@@ -17,12 +17,13 @@ __all__ = [
     "ANONYMIZE_ANSWERS",
     "BATCH",
     "BATCH_ANSWERS",
+    "LEARNING_ANSWERS",
     "LIST_ANSWERS",
     "PUBLICATION",
     "PUBLISH_ANSWERS",
     "REGISTRY_ANSWERS",
-    "RESERVED_ANSWERS",
     "STATS_ANSWERS",
+    "SUGGEST_ANSWERS",
     "TRACE_ANSWERS",
     "TRACE_ID",
     "components",
@@ -110,7 +111,6 @@ _WHY = {
     413: "Too many traces, or too long a body: send fewer at once.",
     415: "Neither JSON nor msgpack, or another compression than gzip.",
     429: "This key sends too fast; Retry-After says when to go on.",
-    501: "Not part of this version.",
     503: "The database does not answer, or the server is busy or ending; Retry-After says when to try again.",
 }
 
@@ -195,7 +195,16 @@ PUBLISH_ANSWERS: dict[int | str, _Schema] = {
 }
 REGISTRY_ANSWERS = _answers({"type": "object"}, _CAPABILITY_EXAMPLE, 404)
 STATS_ANSWERS = _answers({"type": "object"}, {"total": {"count": 1, "successRate": 1.0}})
-RESERVED_ANSWERS = problems(400, 401, 403, 429, 501, 503)
+_SUGGESTION: _Schema = {
+    "capabilityId": "acme.default.git.release_notes.a7f3",
+    "score": 0.41,
+    "successRate": 0.95,
+    "interval": [0.76, 0.99],
+    "n": 20,
+    "evidence": [_ID],
+}
+SUGGEST_ANSWERS = _answers({"type": "object"}, {"suggestions": [_SUGGESTION], "abstained": False, "model": "counts"})
+LEARNING_ANSWERS = _answers({"type": "object"}, {"model": "counts", "known": {"tool": {"things": 3, "n": 120}}})
 
 
 def components() -> dict[str, _Schema]:

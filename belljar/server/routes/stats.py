@@ -1,4 +1,4 @@
-"""/api/stats, and the routes of learning, whose shapes are reserved."""
+"""/api/stats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pydantic import AwareDatetime, NaiveDatetime
 
 from belljar.server.answers import encoded, json_answer, utc
 from belljar.server.auth import Read
-from belljar.server.problems import Problem
 from belljar.server.routes import _documents as documents
 from belljar.server.services import Services, services
 from belljar.server.store import stats
@@ -20,7 +19,6 @@ router = APIRouter(prefix="/api")
 
 Parts = Annotated[Services, Depends(services)]
 _Time = AwareDatetime | NaiveDatetime
-_NOT_HERE = "learning is not part of this version"
 
 
 @router.get("/stats", summary="Counts, success rates, latencies", tags=["traces"], responses=documents.STATS_ANSWERS)
@@ -38,21 +36,3 @@ async def get_stats(
         return encoded(found.to_wire())
 
     return json_answer(await parts.run("stats", work))
-
-
-@router.get("/suggest", summary="Reserved: what to run next", tags=["learning"], responses=documents.RESERVED_ANSWERS)
-async def suggest(
-    _who: Read,
-    intent: Annotated[str, Query(max_length=2000)] = "",
-    context: Annotated[str, Query(max_length=4000, description="Tools used so far: `a:b,c:d`.")] = "",
-    limit: Annotated[int, Query(ge=1, le=50)] = 5,
-) -> Response:
-    """Will be `{"suggestions": [{"capabilityId" | "tool", "score", "successRate", "interval": [lo, hi], "n",
-    "evidence": [traceId...]}], "abstained": bool, "model": ...}`. This version answers 501."""
-    raise Problem(501, _NOT_HERE)
-
-
-@router.get("/learning", summary="Reserved: what was learned", tags=["learning"], responses=documents.RESERVED_ANSWERS)
-async def learning(_who: Read) -> Response:
-    """Will tell the model's state and how it compares with the plain scorer. This version answers 501."""
-    raise Problem(501, _NOT_HERE)

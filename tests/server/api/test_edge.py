@@ -38,8 +38,9 @@ pytestmark = SQLITE_ALONE
         ("GET", "/api/traces?text=%00", 400, "BAD_REQUEST"),
         ("GET", "/api/traces?cursor=bm9uZQ", 400, "BAD_CURSOR"),
         ("GET", "/api/traces?cursor=%ff%fe", 400, "BAD_CURSOR"),
-        ("GET", "/api/suggest?intent=x", 501, "NOT_IMPLEMENTED"),
-        ("GET", "/api/learning", 501, "NOT_IMPLEMENTED"),
+        ("GET", "/api/suggest?context=a,,b", 400, "BAD_REQUEST"),
+        ("GET", "/api/suggest?limit=0", 400, "BAD_REQUEST"),
+        ("GET", "/api/suggest?intent=%00", 400, "BAD_REQUEST"),
     ],
 )
 def test_every_error_is_a_problem(client: httpx2.Client, method: str, path: str, status: int, code: str) -> None:

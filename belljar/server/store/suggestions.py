@@ -1,0 +1,241 @@
+"""Which capability or tool next, with what speaks for it; and how well outcomes are foreseen by now.
+
+Only real runs count, and only what was run is suggested. Every suggestion names traces that are its evidence: the
+newest ones, which whoever doubts it can open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from belljar.learning.estimates import MAX_PATH, Evidence, interval
+from belljar.learning.suggest import Candidate, Next, Ranked, next_tools, rank, shortest
+from belljar.server.store import learned as store
+from belljar.server.store.engine import Database
+from belljar.server.store.learned import Known, path_id
+from belljar.server.store.schema import capability_record, execution_trace, learned, trace_tool
+
+__all__ = ["MODEL", "Suggestion", "Suggestions", "learning_state", "suggest"]
+
+MODEL = "counts"
+"""Decayed Beta counts; the only scorer of this version."""
+_EVIDENCE = 5
+# Capabilities whose words are compared with an intent: the most used ones.
+_CANDIDATES = 1000
+_RECENT = 1000
+_BUCKETS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """Something to run next. Exactly one of `capability_id` and `tool` is there."""
+
+    capability_id: str | None
+    tool: str | None
+    score: float
+    n: int
+    n_failed: int
+    evidence: tuple[str, ...]
+
+    def to_wire(self) -> dict[str, Any]:
+        """As GET /api/suggest answers."""
+        named = {"capabilityId": self.capability_id, "tool": self.tool}
+        low, high = interval(Evidence(self.n - self.n_failed, self.n_failed))
+        return {
+            **{key: value for key, value in named.items() if value is not None},
+            "score": round(self.score, 4),
+            "successRate": round(1 - self.n_failed / self.n, 4),
+            "interval": [round(low, 4), round(high, 4)],
+            "n": self.n,
+            "evidence": list(self.evidence),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestions:
+    """The best first. Nothing is known that fits: none, and `abstained`."""
+
+    found: tuple[Suggestion, ...]
+    path: tuple[Suggestion, ...] = ()
+    """Where a goal was named: the calls most likely to reach it, itself the last."""
+
+    def to_wire(self) -> dict[str, Any]:
+        """{suggestions, abstained, model, path?}."""
+        wire: dict[str, Any] = {
+            "suggestions": [each.to_wire() for each in self.found],
+            "abstained": not self.found and not self.path,
+            "model": MODEL,
+        }
+        return {**wire, "path": [each.to_wire() for each in self.path]} if self.path else wire
+
+
+def suggest(
+    db: Database,
+    tenant_id: int,
+    *,
+    intent: str = "",
+    context: Sequence[str] = (),
+    goal: str | None = None,
+    limit: int = 5,
+) -> Suggestions:
+    """Capabilities that fit an intent, tools that came after those of `context`, the way to the tool `goal`.
+
+    Without intent and context: the capabilities and first tools that do best.
+    """
+    with db.read() as connection:
+        asking = _Asking(connection, tenant_id)
+        found = list[Suggestion]()
+        if intent.strip() or not context:
+            found += asking.capabilities(intent, limit)
+        if context or not intent.strip():
+            found += asking.tools(tuple(context), limit)
+        found.sort(key=lambda each: -each.score)
+        return Suggestions(tuple(found[:limit]), asking.way(goal) if goal else ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    connection: Connection
+    tenant_id: int
+
+    # Capabilities
+
+    def capabilities(self, intent: str, limit: int) -> list[Suggestion]:
+        known = store.successors(self.connection, self.tenant_id, "capability", "")[:_CANDIDATES]
+        by_name = {each.thing.subject: each for each in known}
+        texts = self._texts(list(by_name))
+        candidates = [Candidate(name, f"{name} {texts.get(name, '')}", each.chance) for name, each in by_name.items()]
+        ranked = rank(candidates, intent)[:limit]
+        return [self._capability(best, by_name[best.name]) for best in ranked]
+
+    def _capability(self, best: Ranked, known: Known) -> Suggestion:
+        trace = execution_trace.c
+        newest = (
+            select(trace.trace_id, trace.capability_fqdn)
+            .where(trace.tenant_id == self.tenant_id, trace.capability_name == best.name, trace.mocked_share == 0)
+            .order_by(trace.executed_at.desc(), trace.row_id.desc())
+            .limit(_EVIDENCE)
+        )
+        rows = self.connection.execute(newest).all()
+        name = rows[0].capability_fqdn if rows else best.name
+        evidence = tuple(row.trace_id for row in rows)
+        return Suggestion(name, None, best.score, known.n, known.n_failed, evidence)
+
+    def _texts(self, names: list[str]) -> dict[str, str]:
+        """What each capability is said to be for: where it was published, and where it last ran."""
+        texts = dict[str, str]()
+        record = capability_record.c
+        said = select(record.name, record.description).where(record.tenant_id == self.tenant_id, record.name.in_(names))
+        for row in self.connection.execute(said.order_by(record.published_at)):
+            texts[row.name] = row.description
+        for name in names:
+            if intent := self.connection.scalar(self._last_intent(name)):
+                texts[name] = f"{texts.get(name, '')} {intent}"
+        return texts
+
+    def _last_intent(self, name: str) -> Any:
+        trace = execution_trace.c
+        mine = select(trace.intent).where(trace.tenant_id == self.tenant_id, trace.capability_name == name)
+        return mine.order_by(trace.executed_at.desc(), trace.row_id.desc()).limit(1)
+
+    # Tools
+
+    def tools(self, context: tuple[str, ...], limit: int) -> list[Suggestion]:
+        after_path = self._after(context) if len(context) < MAX_PATH else []
+        after_last = self._next("pair", context[-1]) if context else []
+        known = {each.thing.tool or "": each for each in (*after_last, *after_path)}
+        ranked = next_tools(_nexts(after_path), _nexts(after_last))[:limit]
+        return [self._tool(best, known[best.name]) for best in ranked]
+
+    def way(self, goal: str) -> tuple[Suggestion, ...]:
+        known = dict[tuple[str, ...], Known]()
+
+        def after(path: tuple[str, ...]) -> Iterable[Next]:
+            some = self._after(path) if len(path) < MAX_PATH else []
+            known.update({(*path, each.thing.tool or ""): each for each in some})
+            return _nexts(some)
+
+        path = tuple(step.tool for step in shortest(after, goal))
+        steps = [known[path[: i + 1]] for i in range(len(path))]
+        return tuple(self._tool(Ranked(tool, step.chance), step) for tool, step in zip(path, steps, strict=True))
+
+    def _after(self, path: tuple[str, ...]) -> list[Known]:
+        return self._next("path", path_id(path))
+
+    def _next(self, kind: str, parent: str) -> list[Known]:
+        return store.successors(self.connection, self.tenant_id, kind, parent)
+
+    def _tool(self, best: Ranked, known: Known) -> Suggestion:
+        row, trace = trace_tool.c, execution_trace.c
+        newest = (
+            select(trace.trace_id)
+            .join(trace_tool, row.row_id == trace.row_id)
+            .where(row.tenant_id == self.tenant_id, row.tool == best.name, row.mocked == 0)
+            .order_by(row.executed_at.desc(), row.row_id.desc())
+            .limit(_EVIDENCE)
+        )
+        evidence = tuple(self.connection.scalars(newest))
+        return Suggestion(None, best.name, best.score, known.n, known.n_failed, evidence)
+
+
+def _nexts(some: Sequence[Known]) -> list[Next]:
+    return [Next(each.thing.tool or "", each.n, each.chance) for each in some]
+
+
+# The state of learning
+
+
+def learning_state(db: Database, tenant_id: int) -> dict[str, Any]:
+    """What GET /api/learning answers: what is known, and how surprising the newest traces were, oldest first."""
+    row, trace = learned.c, execution_trace.c
+    counted = (
+        select(row.kind, func.count(row.subject.distinct()).label("things"), func.sum(row.n).label("n"))
+        .where(row.tenant_id == tenant_id, ~row.mocked)
+        .group_by(row.kind)
+    )
+    newest = (
+        select(trace.trace_id, trace.capability_name, trace.success, trace.predicted, trace.td_error, trace.priority)
+        .where(trace.tenant_id == tenant_id, trace.mocked_share == 0)
+        .order_by(trace.executed_at.desc(), trace.row_id.desc())
+        .limit(_RECENT)
+    )
+    with db.read() as connection:
+        known = {found.kind: {"things": found.things, "n": int(found.n)} for found in connection.execute(counted)}
+        recent = connection.execute(newest).all()
+    surprising = sorted(recent, key=lambda found: -found.priority)[:10]
+    return {
+        "model": MODEL,
+        "reason": "the only scorer of this version",
+        "known": known,
+        "surprise": _surprise(recent[::-1]),
+        "mostSurprising": [
+            {
+                "traceId": found.trace_id,
+                "capability": found.capability_name,
+                "success": found.success,
+                "predicted": found.predicted,
+                "tdError": found.td_error,
+                "priority": found.priority,
+            }
+            for found in surprising
+        ],
+    }
+
+
+def _surprise(recent: Sequence[Any]) -> list[dict[str, float]]:
+    """In up to ten equal parts, oldest first: how many traces, their mean |TD error|, and the Brier score."""
+    size = -(-len(recent) // _BUCKETS) or 1
+    parts = [[found for _, found in some] for _, some in groupby(enumerate(recent), key=lambda each: each[0] // size)]
+    return [
+        {
+            "traces": len(part),
+            "meanAbsTdError": round(sum(abs(found.td_error) for found in part) / len(part), 4),
+            "brier": round(sum(found.td_error**2 for found in part) / len(part), 4),
+        }
+        for part in parts
+    ]
