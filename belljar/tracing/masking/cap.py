@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from belljar.tracing.masking.plain import TRUNCATED
 
-__all__ = ["MAX_POINTERS", "MAX_TEXT_BYTES", "MAX_TRACE_BYTES", "cut", "fit", "pointer", "size"]
+__all__ = ["MAX_POINTERS", "MAX_TEXT_BYTES", "MAX_TRACE_BYTES", "cut", "fit", "has_long", "pointer", "size"]
 
 MAX_TEXT_BYTES = 10 * 1024
 """Bytes of UTF-8 kept of one text."""
@@ -27,6 +27,13 @@ _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 def size(value: Any) -> int:
     """Bytes as compact JSON in UTF-8."""
     return len(_ENCODE(value).encode("utf-8", "replace"))
+
+
+def has_long(serialized: str) -> bool:
+    """Whether a text in this JSON may be over its bound; a long one always is."""
+    data = serialized.encode("utf-8", "replace")
+    # A text, escapes and all, lies between two quotes that are not escaped themselves.
+    return len(data) > MAX_TEXT_BYTES and max(map(len, data.replace(b'\\"', b"__").split(b'"'))) > MAX_TEXT_BYTES
 
 
 def cut(text: str, max_bytes: int) -> str:

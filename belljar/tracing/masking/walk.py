@@ -1,5 +1,8 @@
 """One look at every leaf of one value: by the name it stands under, then as a text, then cut if it is long.
 
+Most of a value that holds a find holds none: a list or an object in which nothing could be, by one scan of its text, is
+left as it is, and so are an object's own leaves if only what is further inside could be a find.
+
 A value is bounded work (`work`): when that is spent, what could hold something becomes a mark and is noted as cut.
 """
 
@@ -22,12 +25,16 @@ __all__ = ["LEAF", "Walk"]
 # Units for a leaf, beside its length; and what of them is still shown when all are spent.
 LEAF = 200
 _SHORT = 256
+# Bytes serialized and scanned for a unit.
+_SCANNED = 5
+_CONTAINERS = (dict, list, tuple)
 _MAX_JSON_TEXT = 64 * 1024
 _JSON_LEVELS = 3
 _NAMES = (
     "name", "key", "header", "field", "headerName", "header_name", "Name", "Key", "ParameterKey", "ParameterName",
     "OptionName", "variable", "variableName", "paramName", "label", "param",
 )  # fmt: skip
+_ANY_NAME = frozenset(_NAMES)
 _VALUES = (
     "value",
     "values",
@@ -69,10 +76,8 @@ class Walk:
         try:
             if isinstance(value, str):
                 return self._string(value, under)
-            if isinstance(value, dict):
-                return self._dict(cast("dict[str, Any]", value), under)
-            if isinstance(value, list | tuple):
-                return self._list(cast("list[Any]", value), under)
+            if isinstance(value, _CONTAINERS):
+                return self._container(value, under)
             if value is None or isinstance(value, bool):
                 return value
             return self._number(value, under)
@@ -102,10 +107,37 @@ class Walk:
 
     # Containers
 
+    def _container(self, value: Any, under: str | None) -> Any:
+        inside = bool(self._path) or self._json > 0  # the whole has been looked at
+        if under is None and inside and self._is_calm(value):
+            return value
+        if isinstance(value, dict):
+            return self._dict(cast("dict[str, Any]", value), under)
+        return self._list(cast("list[Any]", value), under)
+
+    def _is_calm(self, value: Any) -> bool:
+        """Whether by itself there is nothing to mask in it and nothing to cut."""
+        work = self._work
+        try:
+            text = _ENCODE(value)
+            if not text.isascii():
+                text.encode()
+        except ValueError:  # NaN, a lone surrogate
+            return False
+        if len(text) > min(work.kept, work.units):
+            return False
+        work.units -= len(text) // _SCANNED
+        if cap.has_long(text) or self._masker.suspects(text):
+            return False
+        self._keep(text)
+        return True
+
     def _dict(self, value: dict[str, Any], under: str | None) -> dict[str, Any]:
         if under is not None and value.get("type") in _SCHEMA_TYPES:
             under = None
         named, columns = _named(value), _columns(value)
+        if under is None and not named and not columns and (outside := _outside(value)) and self._is_calm(outside):
+            return {key: self._below(key, item) for key, item in value.items()}
         result = dict[str, Any]()
         taken = Counter[str]()
         for key, item in value.items():
@@ -121,6 +153,14 @@ class Walk:
                 item = self._columns(cast("list[Any]", item), columns)
             result[shown] = self(item, SECRET if key in _VALUES and named else self._says(key, item, value) or under)
             self._path.pop()
+        return result
+
+    def _below(self, key: str, item: Any) -> Any:
+        if not isinstance(item, _CONTAINERS):
+            return item
+        self._path.append(key)
+        result = self(item)
+        self._path.pop()
         return result
 
     def _columns(self, rows: list[Any], columns: list[int]) -> list[Any]:
@@ -237,6 +277,14 @@ class Walk:
         return self._keep(self._masked_text(cap.cut(masked, cap.MAX_TEXT_BYTES)))
 
 
+def _outside(value: dict[str, Any]) -> dict[str, Any] | None:
+    """The object without what is in those within it; None if there are none, or nothing beside them."""
+    within = sum(isinstance(item, _CONTAINERS) for item in value.values())
+    if not 0 < within < len(value):
+        return None
+    return {key: [] if isinstance(item, _CONTAINERS) else item for key, item in value.items()}
+
+
 def _free(taken: dict[str, Any], name: str, times: Counter[str]) -> str:
     """Two names that are masked alike stay two."""
     while (free := f"{name}#{times[name]}") in taken:
@@ -246,6 +294,8 @@ def _free(taken: dict[str, Any], name: str, times: Counter[str]) -> str:
 
 def _named(value: dict[str, Any]) -> bool:
     """{"name": "Authorization", "value": ...}: the name stands beside."""
+    if _ANY_NAME.isdisjoint(value):
+        return False
     name = next((name for k in _NAMES if isinstance(name := value.get(k), str) and verdict(name) == SECRET), None)
     texts = (item for k in _VALUES if isinstance(item := value.get(k), str))
     return name is not None and not any(hints.word(name, item) for item in texts)
