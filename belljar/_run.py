@@ -15,6 +15,7 @@ from belljar.rpc.ledger import Ledger
 from belljar.rpc.record import CallRecord
 from belljar.rpc.recording import Recording
 from belljar.rpc.world import JsonValue
+from belljar.tracing.texts import MaskedTrace
 
 __all__ = ["Run", "RunError"]
 
@@ -53,18 +54,21 @@ class Run:
     ledger: Ledger = field(repr=False)
     replayable: bool
     """Whether a recording of it can be run again exactly: it ended by itself, and its timeline was kept."""
-    _make_trace: Callable[[], dict[str, Any]] = field(repr=False)
+    _make_trace: Callable[[], MaskedTrace] = field(repr=False)
     _captured: anyio.Event = field(default_factory=anyio.Event, repr=False)
     _making: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _trace: dict[str, Any] | None = field(default=None, repr=False)
+    _trace: MaskedTrace | None = field(default=None, repr=False)
     _trace_s: float = field(default=0.0, repr=False)
+    _wire: dict[str, Any] | None = field(default=None, repr=False)
 
     @property
     def trace(self) -> dict[str, Any]:
         """The trace in its wire form: sanitized, and made when first asked for, so that no run waits for it."""
-        return self.made_trace()[0]
+        if self._wire is None:
+            self._wire = self.made_trace()[0].wire()
+        return self._wire
 
-    def made_trace(self) -> tuple[dict[str, Any], float]:
+    def made_trace(self) -> tuple[MaskedTrace, float]:
         """The trace, and the seconds it took to make."""
         with self._making:
             if self._trace is None:

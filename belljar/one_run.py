@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from belljar._run import Run, RunError
 from belljar.errors import Code
@@ -31,6 +31,7 @@ from belljar.sandbox.session import Door, Outcome, Output, Session
 from belljar.sandbox.workfolder import Keeping
 from belljar.tracing.collector import RunFacts
 from belljar.tracing.masked import MaskedTraces
+from belljar.tracing.texts import MaskedTrace
 
 if TYPE_CHECKING:
     from belljar.tracing.otel import RunSpans, Telemetry
@@ -202,11 +203,11 @@ class OneRun:
             _make_trace=lambda: self._trace(facts),
         )
 
-    def _trace(self, facts: RunFacts) -> dict[str, Any]:
-        wire = self._traces(replace(facts, ledger_head=self._ledger.head), self._ledger.calls)
+    def _trace(self, facts: RunFacts) -> MaskedTrace:
+        trace = self._traces(replace(facts, ledger_head=self._ledger.head), self._ledger.calls)
         if self._spans is not None:
-            self._spans.finish(wire, self._ledger.calls)
-        return wire
+            self._spans.finish(trace, self._ledger.calls)
+        return trace
 
     def _value(self, outcome: Outcome) -> tuple[JsonValue, RunError | None]:
         if outcome.error is not None:

@@ -12,7 +12,6 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 import msgpack
@@ -22,6 +21,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from belljar.tracing.destination import Destination
 from belljar.tracing.outbox import Outbox
 from belljar.tracing.spool import SpoolLimits, SpoolWriter
+from belljar.tracing.texts import MaskedTrace, encode
 from benchmarks.report import Baseline, Figure, Report, median
 
 _ROUNDS = 3000
@@ -30,7 +30,7 @@ _WORDS = "release notes commit merged branch main title author number state "
 _PAYLOAD = "a trace of 10 calls x 1 KB"
 
 
-def _trace(number: int = 0) -> dict[str, Any]:
+def _trace(number: int = 0) -> MaskedTrace:
     tasks = [
         {
             "taskId": f"t{i}",
@@ -47,8 +47,9 @@ def _trace(number: int = 0) -> dict[str, Any]:
         }
         for i in range(10)
     ]
-    return {
-        "traceId": f"019a0000-0000-7000-8000-{number:012x}",
+    trace_id = f"019a0000-0000-7000-8000-{number:012x}"
+    wire = {
+        "traceId": trace_id,
         "capabilityId": "local.default.git.release_notes.a7f3",
         "capabilityHash": "a" * 64,
         "success": True,
@@ -58,6 +59,7 @@ def _trace(number: int = 0) -> dict[str, Any]:
         "decisions": [],
         "metadata": {"backend": "wasm", "redactions": {}, "truncated": {}},
     }
+    return MaskedTrace(trace_id, None, encode(wire))
 
 
 @pytest.fixture
@@ -67,16 +69,16 @@ def writer(tmp_path: Path) -> SpoolWriter:
 
 
 def test_append(benchmark: BenchmarkFixture, report: Report, writer: SpoolWriter, tmp_path: Path) -> None:
-    wire = _trace()
-    packed = msgpack.packb(wire) or b""
+    trace = _trace()
+    packed = msgpack.packb(trace.text) or b""
     file = os.open(tmp_path / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     works: dict[str, Callable[[], object]] = {
-        "append": lambda: writer.append(wire),
-        "packb": lambda: msgpack.packb(wire),
+        "append": lambda: writer.append(trace),
+        "packb": lambda: msgpack.packb(trace.text),
         "crc32": lambda: crc32(packed),
         "os.write": lambda: os.write(file, packed),
     }
-    benchmark.pedantic(writer.append, (wire,), rounds=100, warmup_rounds=10)
+    benchmark.pedantic(writer.append, (trace,), rounds=100, warmup_rounds=10)
     taken: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(_ROUNDS):
         for name, work in works.items():
@@ -99,8 +101,8 @@ def test_memory(benchmark: BenchmarkFixture, report: Report, writer: SpoolWriter
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        for wire in traces[1:]:
-            assert writer.append(wire)
+        for trace in traces[1:]:
+            assert writer.append(trace)
         gc.collect()
         held = (tracemalloc.get_traced_memory()[0] - before) / (_HELD - 1)
         with Outbox(writer.folder) as outbox:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import os
 import statistics
 import subprocess
@@ -137,7 +136,7 @@ def test_cpu_beside_spans(held: Held, jars: tuple[Jar, Jar], report: Report) -> 
 
 
 def test_memory(held: Held, jars: tuple[Jar, Jar], report: Report) -> None:
-    """Bytes that stay allocated for one trace while it is held in its wire form."""
+    """Bytes that stay allocated for one trace while it is held."""
     runs = [held(jars[0].run(_CODE, options=_OPTIONS)) for _ in range(20)]
     for run in runs:
         held(run.captured())
@@ -145,9 +144,9 @@ def test_memory(held: Held, jars: tuple[Jar, Jar], report: Report) -> None:
     gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    wires = [run._make_trace() for run in runs]
+    traces = [run._make_trace() for run in runs]
     gc.collect()
-    held_bytes = (tracemalloc.get_traced_memory()[0] - before) / len(wires)
+    held_bytes = (tracemalloc.get_traced_memory()[0] - before) / len(traces)
     tracemalloc.stop()
-    size = len(json.dumps(wires[0]))
+    size = len(traces[0].text)
     report.note(f"trace_memory: {held_bytes / 1024:.1f} KB held for a trace of {size / 1024:.1f} KB (reach <= 64 KB)")

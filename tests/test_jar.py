@@ -302,7 +302,7 @@ async def test_a_trace_that_cannot_be_masked_has_no_values(
     def broken(*_args: Any) -> Any:
         raise RuntimeError
 
-    monkeypatch.setattr("belljar.tracing.outbound.Outbound.trace", broken)
+    monkeypatch.setattr("belljar.tracing.outbound.Outbound.texts", broken)
     found = await jar.run("await mcp.lab.echo(word='plain')", {}, OPTIONS)
     assert found.value == {"word": "plain"}
     assert "plain" not in json.dumps(found.trace)

@@ -263,13 +263,13 @@ def _letters(folder: Path, config: Config) -> list[DeadLetter]:
 def _letter_facts(letter: DeadLetter) -> dict[str, Any]:
     import json
 
-    trace = letter.wire if letter.body is None else json.loads(letter.body)
+    text = letter.text if letter.body is None else letter.body
     return {
         "traceId": letter.trace_id,
         "code": letter.code,
         "message": letter.message,
         "at": _when(letter),
-        "trace": trace,
+        "trace": None if text is None else json.loads(text),
     }
 
 

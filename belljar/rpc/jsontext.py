@@ -23,7 +23,17 @@ from typing import Any, NoReturn, cast
 from belljar.limits import MAX_JSON_DEPTH
 from belljar.rpc.world import JsonValue
 
-__all__ = ["MAX_CONTAINERS", "MAX_NUMBER_CHARS", "JsonError", "canonical", "dump", "parse", "sha256", "size"]
+__all__ = [
+    "MAX_CONTAINERS",
+    "MAX_NUMBER_CHARS",
+    "JsonError",
+    "canonical",
+    "compact",
+    "dump",
+    "parse",
+    "sha256",
+    "size",
+]
 
 # What a CPython writes and reads back by default (sys.int_info.default_max_str_digits), on both sides of the border.
 MAX_NUMBER_CHARS = 4300
@@ -35,6 +45,12 @@ _BEYOND_BMP = re.compile("[\U00010000-\U0010ffff]")
 # A float, written compactly, follows a bracket, colon or comma. Inside a string this may match too: the slow way is
 # slower, not wrong.
 _FLOAT = re.compile(r"[\[:,]-?[0-9]+(?:\.|e[+-])")
+
+
+# JSON as `dump` writes it, and without floats: no blanks, no escape that need not be. Only of what `parse` takes.
+_COMPACT_TEXT = re.compile(
+    r"""(?:[\[\]{}:,0-9-]++|true|false|null|"[^"\\]*+(?:\\(?:["\\bfnrt]|u00[01][0-9a-f])[^"\\]*+)*+")*+"""
+)
 
 
 class JsonError(ValueError):
@@ -74,6 +90,17 @@ def dump(value: JsonValue) -> str:
     _check_brackets(text, MAX_JSON_DEPTH, MAX_CONTAINERS)
     size(text)
     return text
+
+
+def compact(text: str, *, max_bytes: int) -> str:
+    """The same document as `dump` writes it, of a text that `parse` has taken before; mostly it is that already.
+
+    Raises:
+        JsonError: as `parse` does.
+    """
+    if (text[:1] == '"' and "\\" not in text) or _COMPACT_TEXT.fullmatch(text) is not None:
+        return text
+    return dump(parse(text, max_bytes=max_bytes))
 
 
 def size(text: str) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from belljar.rpc.record import CallRecord
 from belljar.tracing.collector import RunFacts, collect, iso
+from belljar.tracing.texts import MaskedTrace, encode
 
 if TYPE_CHECKING:
     from belljar.tracing.outbound import Outbound
@@ -50,12 +51,13 @@ class MaskedTraces:
         except Exception:  # noqa: BLE001 - nobody has asked for anything yet
             return
 
-    def __call__(self, facts: RunFacts, calls: Sequence[CallRecord]) -> dict[str, Any]:
-        """The wire form of a run's trace, masked. Never raises, and never gives a raw value."""
+    def __call__(self, facts: RunFacts, calls: Sequence[CallRecord]) -> MaskedTrace:
+        """A run's trace, masked. Never raises, and never gives a raw value."""
         try:
-            return self.built().trace(collect(facts, calls).to_wire())
+            text = self.built().texts(collect(facts, calls)).joined()
         except Exception:  # noqa: BLE001 - fail closed: without the values, but with the fact that there was a run
-            return _without_values(facts)
+            text = encode(_without_values(facts))
+        return MaskedTrace(facts.trace_id, facts.parent_trace_id, text)
 
 
 def _outbound(known: Iterable[str], pseudonym_key: bytes | None) -> Outbound:

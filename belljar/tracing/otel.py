@@ -35,6 +35,7 @@ from belljar.tracing.spans.environment import Settings
 from belljar.tracing.spans.ids import RANDOM, SAMPLED, SpanRef, new_span_id, parse_traceparent, trace_id_of
 from belljar.tracing.spans.model import CallSpan, call_spans, run_span
 from belljar.tracing.spans.sampling import RatioSampler, Sampling
+from belljar.tracing.texts import MaskedTrace
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -219,10 +220,10 @@ class RunSpans:
         self.went_out[call_id] = CallSpan(span_id, hop)
         return Caller(self._run_id, call_id, f"{self._before}{span_id}{self._after}", hop)
 
-    def finish(self, wire: Mapping[str, Any], calls: Sequence[CallRecord]) -> None:
+    def finish(self, trace: MaskedTrace, calls: Sequence[CallRecord]) -> None:
         """Build the spans of a run that is over, out of its sanitized trace. Never raises; not for the event loop."""
         if self.sampling.recording:
-            self._build(self, wire, calls)
+            self._build(self, trace.wire(), calls)
 
 
 _Build = Callable[[RunSpans, Mapping[str, Any], Sequence[CallRecord]], None]

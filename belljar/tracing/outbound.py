@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from belljar.tracing.sanitizer import SanitizedValue, Sanitizer
+from belljar.tracing.texts import TraceTexts
 
 if TYPE_CHECKING:
     from belljar.tracing.second_pass import SecondPass
@@ -47,6 +48,16 @@ class Outbound:
         metadata = cast("dict[str, Any]", wire.get("metadata") or {})
         before = cast("dict[str, int]", metadata.get("redactions") or {})
         self._count("trace", Counter[str](out["metadata"]["redactions"]) - Counter[str](before))
+        return out
+
+    def texts(self, raw: TraceTexts) -> TraceTexts:
+        """A trace in parts as it may be shown and spooled: pass 1 alone, which is all that a run's process has.
+
+        Raises:
+            ValueError: it could not be looked at.
+        """
+        out = self._sanitizer.texts(raw)
+        self._count("trace", out.redactions)
         return out
 
     def value(self, value: Any) -> Any:

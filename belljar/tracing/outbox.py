@@ -50,12 +50,12 @@ class Parcel:
 
     trace_id: str
     parent_id: str | None
-    wire: dict[str, Any] | None = field(repr=False)
-    """As pass 1 left it; None once frozen."""
+    text: str | None = field(repr=False)
+    """As pass 1 left it, JSON; None once frozen."""
     body: bytes | None = field(repr=False)
     """The frozen bytes; None until then."""
     sanitizer_version: str
-    """Under which `body`, or else `wire`, was masked."""
+    """Under which `body`, or else `text`, was masked."""
     captured_at_ns: int
     attempts: int
     """How often `sent` has named it."""
@@ -69,7 +69,7 @@ class DeadLetter:
     code: str
     message: str
     at_ns: int
-    wire: dict[str, Any] | None = field(repr=False)
+    text: str | None = field(repr=False)
     body: bytes | None = field(repr=False)
 
 
@@ -159,7 +159,7 @@ class Outbox:
         while True:
             with self._database.reading() as db:
                 parcels = [_parcel(row) for row in in_order(db, count, _MAX_DUE_BYTES)]
-            damaged = [parcel for parcel in parcels if parcel.body is None and parcel.wire is None]
+            damaged = [parcel for parcel in parcels if parcel.body is None and parcel.text is None]
             if not damaged:
                 return parcels
             for parcel in damaged:
@@ -210,8 +210,8 @@ class Outbox:
                 " WHERE dead_code IS NOT NULL ORDER BY dead_at_ns, seq"
             ).fetchall()
         return [
-            DeadLetter(trace_id, code, message, at_ns, _wire(wire), body)
-            for trace_id, code, message, at_ns, wire, body in rows
+            DeadLetter(trace_id, code, message, at_ns, _text(payload), body)
+            for trace_id, code, message, at_ns, payload, body in rows
         ]
 
     def retry(self, ids: Iterable[str] | None = None) -> int:
@@ -259,13 +259,13 @@ class Outbox:
 
 
 def _parcel(row: tuple[Any, ...]) -> Parcel:
-    trace_id, parent, wire, body, version, at_ns, attempts = row
-    return Parcel(trace_id, parent, _wire(wire), body, version, at_ns, attempts)
+    trace_id, parent, payload, body, version, at_ns, attempts = row
+    return Parcel(trace_id, parent, _text(payload), body, version, at_ns, attempts)
 
 
-def _wire(payload: bytes | None) -> dict[str, Any] | None:
+def _text(payload: bytes | None) -> str | None:
     record = None if payload is None else segments.decode(payload)
-    return record.wire if isinstance(record, segments.SpooledTrace) else None
+    return record.text if isinstance(record, segments.SpooledTrace) else None
 
 
 def _each(db: sqlite3.Connection, statement: str, ids: Iterable[str]) -> int:

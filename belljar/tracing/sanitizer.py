@@ -22,7 +22,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -32,6 +32,7 @@ from belljar.tracing.masking.plain import plain
 from belljar.tracing.masking.ruleset import digest
 from belljar.tracing.masking.walk import LEAF, Walk
 from belljar.tracing.masking.work import KEPT_BYTES, LEAST_KEPT_BYTES, Work, spend
+from belljar.tracing.texts import TraceTexts, encode
 
 __all__ = ["VERSION", "SanitizedValue", "Sanitizer", "empty_trace"]
 
@@ -44,7 +45,6 @@ _MARGIN = 6 * 1024
 # A value this long is looked at leaf by leaf at once: each leaf is cut first.
 _MAX_SCANNED = 4 << 20
 _KIND = re.compile(r"[A-Z_]{1,32}")
-_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,79 +91,80 @@ class Sanitizer:
         except Exception:  # noqa: BLE001 - as in value()
             return empty_trace(wire)
 
+    def texts(self, raw: TraceTexts) -> TraceTexts:
+        """A trace in parts that may leave. Only a part with a find is parsed.
+
+        Raises:
+            ValueError: a part could not be looked at.
+        """
+        parts = [raw.head, raw.metadata, *raw.tasks]
+        looks = self._looks([*map(_utf8, parts)], lambda i: json.loads(parts[i]))
+        texts = [text if look is None else encode(look.value) for text, look in zip(parts, looks, strict=True)]
+        if not all(text.startswith("{") for text in texts):
+            raise ValueError("a part of a trace could not be looked at")
+        redactions, truncated = _noted(looks)
+        done = TraceTexts(texts[0], texts[1], texts[2:], redactions, {**raw.truncated, **truncated})
+        return done if sum(map(len, texts)) <= cap.MAX_TRACE_BYTES // 8 else _fitted(done)
+
     def _trace(self, wire: dict[str, Any]) -> dict[str, Any]:
         metadata = cast("dict[str, Any]", wire.get("metadata") or {})
-        redactions = _counts(metadata.get("redactions"))
+        counted = _counts(metadata.get("redactions"))
         truncated = cast("dict[str, int]", metadata.get("truncated") or {})
-        bare = {**wire, "metadata": {k: v for k, v in metadata.items() if k not in ("redactions", "truncated")}}
-        done = self._by_tasks(bare)
-        if done is None:
+        seen_before = bool(counted or truncated)
+        found: object = wire.get("taskResults")
+        parts: list[Any] = [
+            {**wire, "taskResults": [], "metadata": {}},
+            {name: fact for name, fact in metadata.items() if name not in ("redactions", "truncated")},
+            *(cast("list[Any]", found) if isinstance(found, list) else []),
+        ]
+        texts = [*map(_encoded, parts)]
+        looks = self._looks(texts, parts.__getitem__)
+        head, facts, *tasks = [part if look is None else look.value for part, look in zip(parts, looks, strict=True)]
+        if not all(isinstance(part, dict) for part in (head, facts, *tasks)):
             return empty_trace(wire)
-        noted = bool(redactions or truncated)
         if truncated:  # pointers hold the names of fields, which are foreign
             truncated = cast("dict[str, int]", self.value(truncated).value)
-        redactions.update(done.redactions)
-        trace = dict(cast("dict[str, Any]", done.value))
-        trace["metadata"] = trace["metadata"] | {
-            "redactions": dict(redactions),
-            "truncated": truncated | done.truncated,
-        }
-        small = done.bytes_bound <= cap.MAX_TRACE_BYTES // 2 and not noted
-        return trace if small else cap.fit(trace)
+        redactions, cuts = _noted(looks)
+        counted.update(redactions)
+        notes = {"redactions": dict(counted), "truncated": truncated | cuts}
+        trace = {**head, "taskResults": tasks, "metadata": {**facts, **notes}}
+        small = None not in texts and 8 * sum(map(len, filter(None, texts))) <= cap.MAX_TRACE_BYTES // 2
+        return trace if small and not seen_before else cap.fit(trace)
 
-    def _by_tasks(self, bare: dict[str, Any]) -> SanitizedValue | None:
-        """A trace, looked at task by task if something is in it: of ten calls, mostly one. None if looking failed."""
-        found: object = bare.get("taskResults")
-        tasks = cast("list[Any]", found) if isinstance(found, list) else []
-        try:
-            text = _ENCODE(bare)
-            size = len(text.encode())  # a lone surrogate has none
-            if size <= _MAX_SCANNED and self._clean(bare, text):
-                return SanitizedValue(bare, bytes_bound=4 * size)
-        except (TypeError, ValueError, RecursionError):
-            pass  # the one part that cannot be encoded is made plain by itself
-        work = Work()
-        rest = self._part({**bare, "taskResults": []}, "", work, KEPT_BYTES)
-        share = max(LEAST_KEPT_BYTES, KEPT_BYTES // max(1, len(tasks)))
-        parts = [self._part(task, f"/taskResults/{i}", work, share) for i, task in enumerate(tasks)]
-        if not all(isinstance(part.value, dict) for part in (rest, *parts)):
-            return None
-        counts, truncated = Counter[str](rest.redactions), dict(rest.truncated)
-        for part in parts:
-            counts.update(part.redactions)
-            truncated |= part.truncated
-        value = {**rest.value, "taskResults": [part.value for part in parts]}
-        bound = sum(part.bytes_bound for part in (rest, *parts))
-        return SanitizedValue(value, dict(counts), truncated, bound)
+    def _looks(self, texts: list[str | None], value: Callable[[int], Any]) -> list[SanitizedValue | None]:
+        """Each part of a trace by itself, of what the whole trace may cost: head, metadata, calls.
 
-    def _part(self, value: Any, pointer: str, work: Work, kept: int) -> SanitizedValue:
-        """Like `value`, of what the whole trace may cost."""
-        work.kept = kept
-        try:
-            return self._value(value, pointer, work)
-        except Exception:  # noqa: BLE001 - as in value()
-            return SanitizedValue(REDACTED, {"ERROR": 1})
+        None if there is nothing to mask in it: of ten calls, mostly one has something.
+        """
+        work, share = Work(), max(LEAST_KEPT_BYTES, KEPT_BYTES // max(1, len(texts) - 2))
+        looks = list[SanitizedValue | None]()
+        for i, text in enumerate(texts):
+            work.kept = share if i > 1 else KEPT_BYTES
+            pointer = f"/taskResults/{i - 2}" if i > 1 else ("", "/metadata")[i]
+            try:
+                clean = text is not None and self._is_clean(text)
+                looks.append(None if clean else self._walked(text, value(i), pointer, work))
+            except Exception:  # noqa: BLE001 - as in value()
+                looks.append(SanitizedValue(REDACTED, {"ERROR": 1}))
+        return looks
 
     def _value(self, value: Any, pointer: str, work: Work) -> SanitizedValue:
-        try:
-            serialized = _ENCODE(value)
-            whole = serialized.isascii() or bool(serialized.encode())
-        except (TypeError, ValueError, RecursionError):
-            value, serialized, whole = plain(value), "", False
-        small = len(serialized) <= _MAX_SCANNED
-        if whole and small and self._clean(value, serialized):
-            return SanitizedValue(value, bytes_bound=4 * len(serialized))
+        text = _encoded(value)
+        if text is not None and self._is_clean(text):
+            return SanitizedValue(value, bytes_bound=4 * len(text))
+        return self._walked(text, value, pointer, work)
+
+    def _walked(self, text: str | None, value: Any, pointer: str, work: Work) -> SanitizedValue:
         walk = Walk(self._masker, self._key, self._window, pointer, work)
         # A mask is at most 20 bytes and stands for at least three; what was cut is measured by who needs it.
-        bound = 8 * len(serialized) if whole and small else sys.maxsize
+        bound = 8 * len(text) if text is not None and len(text) <= _MAX_SCANNED else sys.maxsize
         with work:
-            return SanitizedValue(walk(value), dict(walk.counts), walk.truncated, bound)
+            masked = walk(plain(value) if text is None else value)
+        return SanitizedValue(masked, dict(walk.counts), walk.truncated, bound)
 
-    def _clean(self, value: Any, serialized: str) -> bool:
+    def _is_clean(self, text: str) -> bool:
         """Whether there is nothing to mask in it and nothing to cut."""
-        if len(serialized) > cap.MAX_TEXT_BYTES // 4 and _has_long(value):
-            return False
-        return not self._masker.suspects(serialized)
+        return len(text) <= _MAX_SCANNED and not cap.has_long(text) and not self._masker.suspects(text)
 
     def _key(self, key: str, counts: Counter[str]) -> str:
         """A dictionary's key, masked; the few that a program uses are looked at once."""
@@ -179,19 +180,40 @@ class Sanitizer:
         return known[0]
 
 
-def _has_long(value: Any) -> bool:
-    """Whether a text in it could be over its bound."""
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if type(item) is str:
-            if len(item) * 4 > cap.MAX_TEXT_BYTES and len(item.encode("utf-8", "replace")) > cap.MAX_TEXT_BYTES:
-                return True
-        elif isinstance(item, dict):
-            stack.extend(cast("dict[str, Any]", item).values())
-        elif isinstance(item, list | tuple):
-            stack.extend(cast("list[Any]", item))
-    return False
+def _encoded(value: Any) -> str | None:
+    """As compact JSON; None for what is no JSON, or no UTF-8."""
+    try:
+        return _utf8(encode(value))
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _utf8(text: str) -> str | None:
+    """The text, if it holds no lone surrogate."""
+    try:
+        return text if text.isascii() or text.encode() else None
+    except UnicodeEncodeError:
+        return None
+
+
+def _noted(looks: Iterable[SanitizedValue | None]) -> tuple[dict[str, int], dict[str, int]]:
+    """What was masked and what was cut, in all."""
+    redactions, truncated = Counter[str](), dict[str, int]()
+    for look in looks:
+        if look is not None:
+            redactions.update(look.redactions)
+            truncated |= look.truncated
+    return dict(redactions), truncated
+
+
+def _fitted(texts: TraceTexts) -> TraceTexts:
+    whole = json.loads(texts.joined())
+    trace = cap.fit(whole)
+    if trace is whole:
+        return texts
+    tasks, metadata = trace.pop("taskResults"), trace.pop("metadata")
+    redactions, truncated = metadata.pop("redactions"), metadata.pop("truncated")
+    return TraceTexts(encode(trace), encode(metadata), [*map(encode, tasks)], redactions, truncated)
 
 
 def _counts(noted: Any) -> Counter[str]:

@@ -10,10 +10,11 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from belljar.config import TracingConfig
 from belljar.tracing import standalone
+from belljar.tracing.texts import MaskedTrace
 
 if TYPE_CHECKING:
     from belljar.tracing.spool import SpoolLimits, SpoolWriter
@@ -39,15 +40,15 @@ class TraceSink:
         """Whether anybody wants a trace: if not, it need not even be made."""
         return self._writer is not None or (self._enabled and standalone.wanted())
 
-    def take(self, make: Callable[[], tuple[dict[str, Any], float]]) -> None:
+    def take(self, make: Callable[[], tuple[MaskedTrace, float]]) -> None:
         """Take the trace that `make` makes, and the seconds that took. Then it is captured; what is lost is counted."""
-        wire, seconds = make()
+        trace, seconds = make()
         if self._writer is not None:
-            self._writer.append(wire, cost_us=round(seconds * 1e6))
+            self._writer.append(trace, cost_us=round(seconds * 1e6))
         if self._syncer is not None:
             self._syncer.nudge()
         if self._enabled:
-            standalone.emit(wire)
+            standalone.emit(trace)
 
 
 @asynccontextmanager

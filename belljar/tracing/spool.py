@@ -33,12 +33,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from belljar.limits import MIB
 from belljar.tracing.destination import Destination
 from belljar.tracing.storage import folder as files
 from belljar.tracing.storage import segments as segments
+from belljar.tracing.texts import MaskedTrace
 
 if TYPE_CHECKING:
     from belljar.tracing.storage.segments_read import Dropped, Tally
@@ -113,11 +114,11 @@ class SpoolWriter:
         """What this process captured, spooled and dropped, by reason; in a forked child, since the fork."""
         return dict(self._counters)
 
-    def append(self, wire: dict[str, Any], *, cost_us: int = 0) -> bool:
+    def append(self, trace: MaskedTrace, *, cost_us: int = 0) -> bool:
         """Write one trace; when it returns True, no kill of this process loses it. False: dropped, and counted."""
         try:
-            record = segments.encode_trace(wire, max(self._clock_ns(), 0), max(int(cost_us), 0))
-        except Exception:  # noqa: BLE001 - cycles, depth, foreign objects: whatever cannot be written is dropped
+            record = segments.encode_trace(trace, max(self._clock_ns(), 0), max(int(cost_us), 0))
+        except Exception:  # noqa: BLE001 - no id, a lone surrogate: whatever cannot be written is dropped
             return self._drop("error")
         if len(record) > min(segments.MAX_RECORD_BYTES, self._limits.rotate_bytes):
             return self._drop("too_large")

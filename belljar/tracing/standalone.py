@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any
+
+from belljar.tracing.texts import MaskedTrace
 
 __all__ = ["LOGGER", "emit", "wanted"]
 
@@ -22,7 +23,9 @@ def wanted() -> bool:
     return logging.getLogger(LOGGER).isEnabledFor(logging.DEBUG)
 
 
-def emit(wire: dict[str, Any]) -> None:
+def emit(trace: MaskedTrace) -> None:
     """Log a trace's sanitized wire form, if anybody listens."""
     if wanted():
-        logging.getLogger(LOGGER).debug("%s", json.dumps(wire, separators=(",", ":")))
+        text = trace.text
+        line = text if text.isascii() and text.isprintable() else json.dumps(trace.wire(), separators=(",", ":"))
+        logging.getLogger(LOGGER).debug("%s", line)

@@ -22,7 +22,7 @@ from belljar.rpc.world import ToolInfo
 from belljar.tracing import RunFacts, TraceIds, collect
 from belljar.tracing.masked import MaskedTraces
 from belljar.tracing.masking.plain import TRUNCATED
-from belljar.tracing.types import MAX_DECISIONS, decode
+from belljar.tracing.types import MAX_DECISIONS, Trace, decode
 
 READ = ToolInfo("git", "git_log", annotations={"readOnlyHint": True}, digest="d1")
 WRITE = ToolInfo("git", "git_commit", digest="d2")
@@ -72,6 +72,11 @@ def facts(**changes: Any) -> RunFacts:
     return RunFacts(**(known | changes))
 
 
+def projected(told: RunFacts, calls: list[CallRecord]) -> Trace:
+    """The raw projection, read as a server reads one."""
+    return decode(json.loads(collect(told, calls).joined()))
+
+
 def test_golden_trace() -> None:
     """F18 F19 F20 F22: one run, one trace, field by field; loops count up, gathered calls share a layer."""
     ledger = opened()
@@ -117,7 +122,9 @@ def test_golden_trace() -> None:
         } | changes
 
     path, one = {"repo_path": "."}, ["a"]
-    assert trace.to_wire() == {
+    wire = json.loads(trace.joined())
+    assert decode(wire).to_wire() == wire
+    assert wire == {
         "traceId": TRACE_ID,
         "parentTraceId": "019a0000-0000-7000-8000-000000000000",
         "workflowId": "release-7",
@@ -181,7 +188,7 @@ def every_state(text: str) -> Ledger:
 
 def test_every_call_appears_with_its_state() -> None:
     """F18: denied, pending, unknown and never-made calls are in the trace as well, and only applied ones succeeded."""
-    trace = collect(facts(), every_state("x").calls)
+    trace = projected(facts(), every_state("x").calls)
     states = [(task.state, task.success) for task in trace.task_results]
     assert states == [
         ("applied", True),
@@ -199,11 +206,11 @@ def test_a_secret_is_in_the_projection_and_not_in_what_leaves() -> None:
     """F27: a secret in every place a guest, caller or upstream can write is nowhere in the trace."""
     told = facts(error_message=SECRET, intent=SECRET, decisions=[("L1", "true", SECRET), (SECRET, SECRET, SECRET)])
     calls = every_state(SECRET).calls
-    raw = collect(told, calls)
+    raw = projected(told, calls)
     assert (raw.error_message, raw.intent, raw.decisions[0].condition) == (SECRET, SECRET, SECRET)
     assert raw.task_results[0].result == {"answer": SECRET}
     assert raw.task_results[1].result == {"code": "RPC_ERROR", "message": SECRET}
-    trace = MaskedTraces()(told, calls)
+    trace = MaskedTraces()(told, calls).wire()
     assert SECRET not in json.dumps(trace)
     assert trace["metadata"]["redactions"]["SECRET"] > 10
     assert [task["state"] for task in trace["taskResults"]] == [task.state for task in raw.task_results]
@@ -214,14 +221,14 @@ def broken(*_args: Any, **_kwargs: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "place", ["sanitizer.Sanitizer.__init__", "sanitizer.Sanitizer._trace", "outbound.Outbound.trace", "masked.collect"]
+    "place", ["sanitizer.Sanitizer.__init__", "sanitizer.Sanitizer._looks", "outbound.Outbound.texts", "masked.collect"]
 )
 def test_what_cannot_be_masked_does_not_leave(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     """F27: whatever breaks on the way, the trace that is left has an ERROR, and no value at all."""
     monkeypatch.setattr(f"belljar.tracing.{place}", broken)
     traces = MaskedTraces()
     traces.prepare()
-    trace = traces(facts(error_message="plain words", intent="plain words"), every_state("plain words").calls)
+    trace = traces(facts(error_message="plain words", intent="plain words"), every_state("plain words").calls).wire()
     assert "plain words" not in json.dumps(trace)
     assert SECRET not in json.dumps(trace)
     assert (trace["traceId"], trace["success"]) == (TRACE_ID, True)
@@ -240,7 +247,7 @@ def test_threads_build_one_way_out() -> None:
         thread.join()
     assert len(found) == 4
     assert len(set(map(id, found))) == 1
-    assert traces(facts(intent="say swordfish-9"), [])["intent"] == "say [REDACTED]"
+    assert traces(facts(intent="say swordfish-9"), []).wire()["intent"] == "say [REDACTED]"
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=20), st.sampled_from([1, 300]))
@@ -249,7 +256,7 @@ def test_names_are_bounded_and_harmless(name: str, times: int) -> None:
     ledger = opened()
     record = ledger.admit(Call(1, name * times, name * times, "{}", 1), {})
     ledger.refused(record, "failed", Code.UNKNOWN_TOOL, "no such tool")
-    tool = collect(facts(workflow_id=name * times), ledger.calls).task_results[0].tool
+    tool = projected(facts(workflow_id=name * times), ledger.calls).task_results[0].tool
     assert tool.replace("…", "").isascii()
     assert tool.isprintable()
     assert len(tool) < 1000
@@ -260,7 +267,7 @@ def test_a_colon_in_a_servers_name_moves_no_border() -> None:
     ledger = opened()
     for server, tool in (("a:b", "c"), ("a", "b:c")):
         ledger.refused(ledger.admit(Call(1, server, tool, "{}", 1), {}), "failed", Code.UNKNOWN_TOOL, "no")
-    assert [task.tool for task in collect(facts(), ledger.calls).task_results] == [r"a\x3ab:c", "a:b:c"]
+    assert [task.tool for task in projected(facts(), ledger.calls).task_results] == [r"a\x3ab:c", "a:b:c"]
 
 
 @given(
@@ -269,7 +276,7 @@ def test_a_colon_in_a_servers_name_moves_no_border() -> None:
     st.integers(0, 2**62),
 )
 def test_every_trace_is_one_a_server_takes(states: list[str], decisions: list[tuple[str, str, str]], ns: int) -> None:
-    """F19: decode(to_wire(trace)) == trace through JSON, for whatever was collected."""
+    """F19: a server takes what was collected, raw or masked, and there is nothing in it that it does not know."""
     ledger = opened()
     for state in states:
         record = admit(ledger)
@@ -284,21 +291,22 @@ def test_every_trace_is_one_a_server_takes(states: list[str], decisions: list[tu
             elif state == "failed":
                 ledger.failed(record, Code.RPC_ERROR, "no")
     ledger.close(outcome="ok")
-    trace = collect(facts(decisions=decisions, started_at_ns=ns % 10**18, ledger_head=ledger.head), ledger.calls)
-    assert decode(json.loads(json.dumps(trace.to_wire(), allow_nan=False))) == trace
+    told = facts(decisions=decisions, started_at_ns=ns % 10**18, ledger_head=ledger.head)
+    wire = json.loads(collect(told, ledger.calls).joined())
+    trace = decode(wire)
+    assert trace.to_wire() == wire
     assert [task.state for task in trace.task_results] == states
-    masked = MASKED(facts(decisions=decisions, started_at_ns=ns % 10**18, ledger_head=ledger.head), ledger.calls)
-    assert decode(json.loads(json.dumps(masked, allow_nan=False))).trace_id == TRACE_ID
+    assert decode(MASKED(told, ledger.calls).wire()).trace_id == TRACE_ID
 
 
 def test_decisions_are_bounded_and_read_like_decisions() -> None:
     """F20: what is no branch is dropped, beyond 1000 nothing is kept, and either is said."""
     many = [(f"L{n}", "false", "") for n in range(MAX_DECISIONS + 1)]
-    assert len(collect(facts(decisions=many), []).decisions) == MAX_DECISIONS
-    assert collect(facts(decisions=many), []).metadata.decisions == "truncated"
-    assert collect(facts(decisions=[("L1", "yes", "")]), []).metadata.decisions == "truncated"
-    assert collect(facts(decisions=many[:3]), []).metadata.decisions == "guest-reported"
-    assert collect(facts(decisions_state="unavailable"), []).metadata.decisions == "unavailable"
+    assert len(projected(facts(decisions=many), []).decisions) == MAX_DECISIONS
+    assert projected(facts(decisions=many), []).metadata.decisions == "truncated"
+    assert projected(facts(decisions=[("L1", "yes", "")]), []).metadata.decisions == "truncated"
+    assert projected(facts(decisions=many[:3]), []).metadata.decisions == "guest-reported"
+    assert projected(facts(decisions_state="unavailable"), []).metadata.decisions == "unavailable"
 
 
 def test_the_mocked_share_is_counted_by_the_host() -> None:
@@ -306,8 +314,8 @@ def test_the_mocked_share_is_counted_by_the_host() -> None:
     ledger = opened()
     for source in ("real", "fake", "replay", "real"):
         apply(ledger, 1, source=source)
-    assert collect(facts(), ledger.calls).metadata.mocked_share == 0.5
-    assert collect(facts(), []).metadata.mocked_share == 0.0
+    assert projected(facts(), ledger.calls).metadata.mocked_share == 0.5
+    assert projected(facts(), []).metadata.mocked_share == 0.0
 
 
 def test_values_that_were_not_kept_are_marks() -> None:
@@ -316,10 +324,10 @@ def test_values_that_were_not_kept_are_marks() -> None:
     record = ledger.admit(Call(1, "git", "git_log", '{"a": "' + "x" * 200 + '"}', 1), {"a": "x" * 200})
     ledger.started(record, READ, "allow *")
     ledger.ended(record, "x" * 500, source="real")
-    trace = collect(facts(), ledger.calls)
+    trace = projected(facts(), ledger.calls)
     assert (trace.task_results[0].args, trace.task_results[0].result) == (TRUNCATED, TRUNCATED)
     assert trace.metadata.truncated == {"/taskResults/0/args": 209, "/taskResults/0/result": 500}
-    assert MaskedTraces()(facts(), ledger.calls)["metadata"]["truncated"] == trace.metadata.truncated
+    assert MaskedTraces()(facts(), ledger.calls).wire()["metadata"]["truncated"] == trace.metadata.truncated
 
 
 def test_only_so_much_is_parsed() -> None:
@@ -327,7 +335,7 @@ def test_only_so_much_is_parsed() -> None:
     ledger = opened()
     for _ in range(5):
         apply(ledger, "x" * MIB)
-    trace = collect(facts(), ledger.calls)
+    trace = projected(facts(), ledger.calls)
     assert [task.result == TRUNCATED for task in trace.task_results] == [False] * 3 + [True] * 2
     assert trace.metadata.truncated == {f"/taskResults/{n}/result": MIB + 2 for n in (3, 4)}
 
@@ -337,7 +345,7 @@ def test_a_result_is_what_it_was(value: Any) -> None:
     """None is a result, too."""
     ledger = opened()
     apply(ledger, value)
-    assert collect(facts(), ledger.calls).task_results[0].result == value
+    assert projected(facts(), ledger.calls).task_results[0].result == value
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.binary(min_size=10, max_size=10))

@@ -41,6 +41,7 @@ from belljar.tracing.masked import MaskedTraces
 from belljar.tracing.otel import Telemetry
 from belljar.tracing.spans.ids import new_span_id
 from belljar.tracing.types import decode
+from tests.masked import masked
 from tests.otlp_receiver import Collector, Received, collecting, mute
 from tests.worlds import ALL, Lab, config_in, guest_cache_in
 
@@ -490,7 +491,7 @@ def test_ids_of_spans_pass_the_sanitizer_and_the_decoder() -> None:
             otel_trace_id=run_id.replace("-", ""),
             otel_span_id=span_id,
         )
-        metadata = masked(facts, [])["metadata"]
+        metadata = masked(facts, []).wire()["metadata"]
         assert (metadata["otelTraceId"], metadata["otelSpanId"]) == (run_id.replace("-", ""), span_id)
     for bad in ({"otelTraceId": "a" * 16}, {"otelSpanId": "a" * 32}, {"otelTraceId": "A" * 32}, {"otelSpanId": 7}):
         with pytest.raises(ValidationError, match="metadata"):
@@ -538,7 +539,7 @@ async def _calls_at_the_bridge(telemetry: Telemetry | None) -> float:
     ledger.close(outcome="ok")
     if spans is not None:
         wire = {"traceId": run_id, "success": True, "durationMs": 1.0}
-        await anyio.to_thread.run_sync(spans.finish, wire, ledger.calls)
+        await anyio.to_thread.run_sync(spans.finish, masked(wire), ledger.calls)
     return taken
 
 
@@ -719,9 +720,11 @@ from belljar.tracing import RunFacts, TraceIds
 from belljar.tracing.spans.ids import new_span_id
 from belljar.tracing.masked import MaskedTraces
 from belljar.tracing.otel import Telemetry
+from belljar.tracing.texts import MaskedTrace
 telemetry = Telemetry.from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": sys.argv[1], "OTEL_BSP_SCHEDULE_DELAY": "1"})
-run = telemetry.begin("019a0000-0000-7000-8000-000000000001", "x")
-run.finish({"traceId": "019a0000-0000-7000-8000-000000000001", "success": True, "durationMs": 1}, [])
+trace_id = "019a0000-0000-7000-8000-000000000001"
+run = telemetry.begin(trace_id, "x")
+run.finish(MaskedTrace(trace_id, None, '{"traceId": "%s", "success": true, "durationMs": 1}' % trace_id), [])
 began = time.perf_counter()
 telemetry.shutdown(0.3)
 print(time.perf_counter() - began, telemetry.counters["built"])

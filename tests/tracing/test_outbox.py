@@ -26,6 +26,7 @@ from belljar.tracing import outbox as outbox_module
 from belljar.tracing.destination import Destination
 from belljar.tracing.outbox import Outbox, OutboxError, Status, SyncerLock, destinations, sweep
 from belljar.tracing.spool import SpoolLimits, SpoolWriter
+from tests.masked import masked
 
 HERE = Destination.of("https://traces.example.org", "bj_key")
 KIB = 1 << 10
@@ -59,7 +60,7 @@ def spooled(root: Path, traces: Iterable[dict[str, Any]], destination: Destinati
     """The folder, with these traces in one finished segment."""
     spool = writer(root, destination)
     for wire in traces:
-        assert spool.append(wire)
+        assert spool.append(masked(wire))
     spool.close()
     return spool.folder
 
@@ -95,11 +96,11 @@ def test_a_trace_comes_out_as_it_went_in(root: Path) -> None:
     wire = trace(1, 0, big=10**50, odd="\ud800", args={"\udfff": [None, 1.5]})
     clock = Clock()
     spool = writer(root, clock=clock)
-    spool.append(wire)
+    spool.append(masked(wire))
     with Outbox(spool.folder) as outbox:
         assert outbox.take_in() == 1
         (parcel,) = outbox.due(1)
-    assert (parcel.trace_id, parcel.parent_id, parcel.wire, parcel.body) == ("t1", "t0", wire, None)
+    assert (parcel.trace_id, parcel.parent_id, parcel.text, parcel.body) == ("t1", "t0", masked(wire).text, None)
     assert (parcel.sanitizer_version, parcel.captured_at_ns, parcel.attempts) == ("1", NOW_NS, 0)
     assert "success" not in repr(parcel)
     spool.close()
@@ -110,7 +111,7 @@ def test_a_segment_that_is_written_is_read_as_far_as_it_is(root: Path) -> None:
     spool = writer(root)
     with Outbox(spool.folder) as outbox:
         for i in range(20):
-            spool.append(trace(i))
+            spool.append(masked(trace(i)))
             assert outbox.take_in() == 1
         (path,) = spool.folder.glob("*.seg")
         with path.open("ab") as file:
@@ -130,7 +131,7 @@ def test_the_same_id_twice_is_one_trace(root: Path) -> None:
     folder = spooled(root, [trace(1, x=1), trace(1, x=2), trace(2)])
     with Outbox(folder) as outbox:
         assert outbox.take_in() == 2
-        assert [parcel.wire for parcel in outbox.due(9)] == [trace(1, x=1), trace(2)]
+        assert [parcel.text for parcel in outbox.due(9)] == [masked(wire).text for wire in (trace(1, x=1), trace(2))]
         counters = outbox.status().counters
     assert counters == {"captured": 3, "spooled": 3, "dropped.repeated": 1}
 
@@ -213,7 +214,7 @@ def test_ended_between_storing_and_removing(
 def _append(spool: SpoolWriter, draw: random.Random, first: int) -> int:
     count = draw.randrange(1, 60)
     for i in range(first, first + count):
-        assert spool.append(trace(i, x="x" * draw.randrange(2000)))
+        assert spool.append(masked(trace(i, x="x" * draw.randrange(2000))))
     return count
 
 
@@ -298,7 +299,7 @@ def test_what_is_planted_among_segments_is_refused(
     plant(folder / name, secret)
     small = SpoolWriter(root, HERE, SpoolLimits(max_bytes=64 * KIB, segment_bytes=16 * KIB), sanitizer_version="1")
     for i in range(30):
-        assert small.append(trace(i, x="x" * 4 * KIB))
+        assert small.append(masked(trace(i, x="x" * 4 * KIB)))
     small.close()
     with Outbox(folder) as outbox:
         assert outbox.status().pending < 30
@@ -428,7 +429,7 @@ def test_a_frozen_body_never_changes(root: Path) -> None:
     with Outbox(folder) as outbox:
         outbox.sent(["t1"])
         (parcel,) = outbox.due(5)
-        assert (parcel.wire, parcel.body, parcel.sanitizer_version, parcel.attempts) == (None, b'{"a":1}', "1", 2)
+        assert (parcel.text, parcel.body, parcel.sanitizer_version, parcel.attempts) == (None, b'{"a":1}', "1", 2)
         outbox.freeze("t1", b'{"a":3}', "2")
         (parcel,) = outbox.due(5)
         assert (parcel.body, parcel.sanitizer_version) == (b'{"a":3}', "2")
@@ -464,8 +465,8 @@ def test_dead_letters_are_listed_revived_and_dropped(root: Path) -> None:
         outbox.dead_letter("t1", "AGAIN", "not twice")
         letters = outbox.dead_letters()
         assert [letter.trace_id for letter in letters] == ["t1", "t2", "t3"]
-        assert (letters[0].code, letters[0].body, letters[0].wire) == ("TOO_LARGE", b"{}", None)
-        assert (letters[1].wire, len(letters[1].message)) == (trace(2), 1000)
+        assert (letters[0].code, letters[0].body, letters[0].text) == ("TOO_LARGE", b"{}", None)
+        assert (letters[1].text, len(letters[1].message)) == (masked(trace(2)).text, 1000)
         assert due(outbox) == ["t0", "t4"]
     with Outbox(folder, read_only=True) as outbox:
         assert len(outbox.dead_letters()) == 3
@@ -515,7 +516,7 @@ def test_the_oldest_rows_go_when_there_is_no_room(root: Path) -> None:
 def _aged(root: Path, clock: Clock, *moves: float, max_age_s: float = 30 * DAY_S) -> Status:
     """Capture one trace, take it in, then look again after the clock has moved by each of these seconds."""
     spool = writer(root, clock=clock)
-    spool.append(trace(1))
+    spool.append(masked(trace(1)))
     spool.close()
     with Outbox(spool.folder, SpoolLimits(max_age_s=max_age_s), clock_ns=clock) as outbox:
         outbox.take_in()
@@ -545,7 +546,7 @@ def test_a_wrong_clock_drops_nothing(root: Path) -> None:
     # captured before the clock was set right, or after it was set wrong
     clock = Clock(1)
     spool = writer(root / "first", clock=clock)
-    spool.append(trace(1))
+    spool.append(masked(trace(1)))
     spool.close()
     with Outbox(spool.folder, clock_ns=Clock()) as outbox:
         assert outbox.take_in() == 1
@@ -568,8 +569,8 @@ def test_status_reads_beside_a_syncer(root: Path) -> None:
     """What lies in segments counts as waiting, with its counters; looking changes nothing and disturbs nobody."""
     spool = writer(root)
     for i in range(10):
-        spool.append(trace(i), cost_us=i * 100)
-    spool.append({})
+        spool.append(masked(trace(i)), cost_us=i * 100)
+    spool.append(masked({}))
     spool.close()
     with Outbox(spool.folder, read_only=True) as looking:
         before = looking.status()
@@ -594,7 +595,7 @@ def test_capture_cost_is_that_of_the_newest_thousand(root: Path) -> None:
     """Percentiles of cost_us over the last 1000 traces, however many there were."""
     spool = writer(root)
     for i in range(1500):
-        spool.append(trace(i), cost_us=10_000 if i < 500 else i - 500)
+        spool.append(masked(trace(i)), cost_us=10_000 if i < 500 else i - 500)
     with Outbox(spool.folder) as outbox:
         outbox.take_in()
         assert outbox.status().capture_ms == {"p50": 0.5, "p95": 0.95, "n": 1000}
@@ -612,7 +613,7 @@ def test_every_captured_trace_is_somewhere(tmp_path: Path, steps: list[tuple[int
         for what, n in steps:
             if what < 3:
                 for _ in range(n * 3):
-                    spool.append(trace(captured, x="x" * 1000 * n) if n < 9 else {})
+                    spool.append(masked(trace(captured, x="x" * 1000 * n) if n < 9 else {}))
                     captured += 1
             elif what == 3:
                 outbox.take_in()

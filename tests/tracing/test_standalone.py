@@ -10,7 +10,9 @@ import sys
 import pytest
 
 from belljar.tracing import standalone
+from belljar.tracing.texts import MaskedTrace
 from belljar.tracing.types import Decision, Trace, decode
+from tests.masked import masked
 
 TRACE = Trace(
     trace_id="019a0000-0000-7000-8000-000000000001",
@@ -27,7 +29,7 @@ TRACE = Trace(
 def test_a_trace_is_one_debug_line(caplog: pytest.LogCaptureFixture) -> None:
     """F34: on logger belljar.trace, as one line of ASCII that reads back as the trace."""
     with caplog.at_level(logging.DEBUG, logger="belljar.trace"):
-        standalone.emit(TRACE.to_wire())
+        standalone.emit(masked(TRACE.to_wire()))
     (record,) = caplog.records
     line = record.getMessage()
     assert (record.name, record.levelno) == ("belljar.trace", logging.DEBUG)
@@ -37,16 +39,16 @@ def test_a_trace_is_one_debug_line(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_without_a_listener_nothing_is_serialized(caplog: pytest.LogCaptureFixture) -> None:
-    """F34: at INFO the trace is not even turned into JSON; one that cannot be would raise."""
-    wire: dict[str, object] = {"traceId": object()}
+    """F34: at INFO the trace is not even turned into a line; one that cannot be would raise."""
+    broken = MaskedTrace("t", None, "\x7f")
     with caplog.at_level(logging.INFO, logger="belljar.trace"):
         assert not standalone.wanted()
-        standalone.emit(wire)
+        standalone.emit(broken)
     assert caplog.records == []
     with caplog.at_level(logging.DEBUG, logger="belljar.trace"):
         assert standalone.wanted()
-        with pytest.raises(TypeError):
-            standalone.emit(wire)
+        with pytest.raises(ValueError, match="Expecting value"):
+            standalone.emit(broken)
 
 
 EMIT = """

@@ -4,14 +4,12 @@ A record is u32 length, u32 crc32 (both little-endian, both of what follows), th
 its kind. A segment's first record is its header; then come traces and counters in any order:
 
     [0, {"format", "version", "url", "key_id", "sanitizer", "created_ns", "pid"}]
-    [1, trace id, parent's id | nil, captured at (ns), what capturing cost (us), the trace's wire form]
+    [1, trace id, parent's id | nil, captured at (ns), what capturing cost (us), the trace's wire form as JSON text]
     [2, {counter: n}, [[name of a segment that was dropped, how many traces were in it, {counter: n}], ...]]
 
 A writer that was killed leaves at most one record unfinished at the end. A reader takes whole records until the first
 that is not, and never allocates what a length field says before it has seen that the file is as long. There is nothing
 to resynchronize on: past damage, what a length says is not believed.
-
-What msgpack has no room for is carried by an extension: integers beyond 64 bits. Lone surrogates pass as they are.
 """
 
 from __future__ import annotations
@@ -26,9 +24,9 @@ import msgpack  # pyright: ignore[reportMissingTypeStubs]
 
 from belljar.limits import MIB
 from belljar.tracing.destination import Destination
+from belljar.tracing.texts import MaskedTrace
 
 __all__ = [
-    "BIG_INT",
     "COUNTERS",
     "FORMAT",
     "HEADER",
@@ -42,13 +40,11 @@ __all__ = [
     "is_id",
 ]
 
-FORMAT, VERSION = "belljar segment", 1
+FORMAT, VERSION = "belljar segment", 2
 HEADER, TRACE, COUNTERS = 0, 1, 2
 MAX_RECORD_BYTES = 1 * MIB
 """Of a record's msgpack. A sanitized trace is capped at a quarter of it."""
 PREFIX = struct.Struct("<II")
-BIG_INT = 1
-"""The extension for integers beyond 64 bits: big-endian, two's complement."""
 
 _MAX_ID = 200
 
@@ -70,12 +66,12 @@ def encode_header(destination: Destination, sanitizer_version: str, created_ns: 
     return _record([HEADER, fields])
 
 
-def encode_trace(wire: dict[str, Any], at_ns: int, cost_us: int) -> bytes:
-    """A trace's record. Raises whatever is wrong with a value that the sanitizer did not make."""
-    trace_id, parent = wire["traceId"], wire.get("parentTraceId")
+def encode_trace(trace: MaskedTrace, at_ns: int, cost_us: int) -> bytes:
+    """A trace's record. Raises whatever is wrong with a trace that the sanitizer did not make."""
+    trace_id, parent = trace.trace_id, trace.parent_id
     if not is_id(trace_id) or not (parent is None or is_id(parent)):
         raise TypeError("a trace id is a short string of ASCII")
-    return _record([TRACE, trace_id, parent, at_ns, cost_us, wire])
+    return _record([TRACE, trace_id, parent, at_ns, cost_us, trace.text])
 
 
 def encode_counters(counters: Mapping[str, int], dropped: Sequence[tuple[str, int, Mapping[str, int]]]) -> bytes:
@@ -84,18 +80,8 @@ def encode_counters(counters: Mapping[str, int], dropped: Sequence[tuple[str, in
 
 
 def _record(fields: list[Any]) -> bytes:
-    try:
-        payload = _packb(fields, default=_big_int)
-    except UnicodeEncodeError:
-        # Asking for this at once would cost every record two thirds more.
-        payload = _packb(fields, default=_big_int, unicode_errors="surrogatepass")
+    payload = _packb(fields)
     return PREFIX.pack(len(payload), crc32(payload)) + payload
-
-
-def _big_int(value: object) -> msgpack.ExtType:
-    if type(value) is not int:
-        raise TypeError("not a value of JSON")
-    return msgpack.ExtType(BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
 
 
 def is_id(value: object) -> bool:

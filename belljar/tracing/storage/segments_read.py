@@ -16,7 +16,7 @@ from zlib import crc32
 import msgpack  # pyright: ignore[reportMissingTypeStubs]
 
 from belljar.tracing.destination import Destination
-from belljar.tracing.storage.segments import BIG_INT, COUNTERS, FORMAT, HEADER, MAX_RECORD_BYTES, PREFIX, TRACE, is_id
+from belljar.tracing.storage.segments import COUNTERS, FORMAT, HEADER, MAX_RECORD_BYTES, PREFIX, TRACE, is_id
 
 __all__ = [
     "Counted",
@@ -32,8 +32,6 @@ __all__ = [
     "records_after",
 ]
 
-# The sanitizer's are at most 512 bytes long.
-_MAX_INT_BYTES = 4096
 _COUNTER = re.compile(r"captured|spooled|dropped\.[a-z_]{1,40}")
 
 # msgpack comes without types.
@@ -60,7 +58,8 @@ class SpooledTrace:
     parent_id: str | None
     at_ns: int
     cost_us: int
-    wire: dict[str, Any]
+    text: str
+    """Its wire form, JSON."""
 
 
 class Dropped(NamedTuple):
@@ -179,7 +178,7 @@ def _kind_of(payload: bytes) -> int:
 def decode(payload: bytes) -> Header | SpooledTrace | Counted | None:
     """What a record says; None if it says nothing we understand."""
     try:
-        fields = _unpackb(payload, ext_hook=_ext, strict_map_key=False, unicode_errors="surrogatepass")
+        fields = _unpackb(payload)
         return _READERS[fields[0]](*fields[1:])
     except Exception:  # noqa: BLE001 - whatever is wrong with it, it is not a record
         return None
@@ -192,12 +191,12 @@ def _header(fields: dict[str, Any]) -> Header:
     return Header(Destination(url, key_id), sanitizer, version)
 
 
-def _trace(trace_id: str, parent: str | None, at_ns: int, cost_us: int, wire: dict[str, Any]) -> SpooledTrace:
-    if not is_id(trace_id) or not (parent is None or is_id(parent)) or type(wire) is not dict:
+def _trace(trace_id: str, parent: str | None, at_ns: int, cost_us: int, text: str) -> SpooledTrace:
+    if not is_id(trace_id) or not (parent is None or is_id(parent)) or type(text) is not str:
         raise ValueError
     if not (_fits(at_ns) and _fits(cost_us)):
         raise ValueError
-    return SpooledTrace(trace_id, parent, at_ns, cost_us, wire)
+    return SpooledTrace(trace_id, parent, at_ns, cost_us, text)
 
 
 def _counted(counters: dict[str, int], dropped: list[list[Any]]) -> Counted:
@@ -222,9 +221,3 @@ def _all_str(*values: object) -> bool:
 
 def _fits(value: object) -> bool:
     return type(value) is int and 0 <= value < 1 << 62
-
-
-def _ext(code: int, data: bytes) -> int:
-    if code != BIG_INT or len(data) > _MAX_INT_BYTES:
-        raise ValueError
-    return int.from_bytes(data, "big", signed=True)

@@ -19,6 +19,7 @@ from belljar import show
 from belljar.errors import BelljarError, ConfigError
 from belljar.tracing.outbox import Parcel
 from belljar.tracing.syncer.settings import SyncSettings
+from belljar.tracing.texts import encode
 
 if TYPE_CHECKING:
     from belljar.tracing.outbound import Outbound
@@ -51,11 +52,11 @@ class WayOut:
 
     def _sealed(self, parcel: Parcel) -> bytes | None:
         try:
-            wire = json.loads(parcel.body) if parcel.body is not None else parcel.wire
-            masked: dict[str, Any] = self.outbound.trace(wire or {})
+            text = parcel.text if parcel.body is None else parcel.body
+            masked: dict[str, Any] = self.outbound.trace(json.loads(text or "{}"))
             if masked.get("traceId") != parcel.trace_id:
                 return None
-            return json.dumps(masked, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+            return encode(masked).encode()
         except Exception:  # noqa: BLE001 - fail closed, trace by trace
             return None
 

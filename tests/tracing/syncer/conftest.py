@@ -14,6 +14,7 @@ from belljar.tracing.outbox import Outbox, Status
 from belljar.tracing.sanitizer import VERSION
 from belljar.tracing.spool import SpoolWriter
 from belljar.tracing.syncer import Pace, SyncSettings
+from tests.masked import masked
 
 KEY = "bj_0123456789abcdef0123456789abcdef"
 QUICK = Pace(connect_s=2, request_s=2, backoff_base_s=0.02, backoff_cap_s=0.2, breaker_s=0.2, parked_s=0.5)
@@ -56,7 +57,7 @@ def spool(settings: SyncSettings, traces: Iterable[dict[str, Any]]) -> list[str]
     writer = SpoolWriter(settings.spool_root, settings.destination, settings.limits, sanitizer_version=VERSION)
     taken = list(traces)
     try:
-        assert all(writer.append(wire) for wire in taken), dict(writer.counters)
+        assert all(writer.append(masked(wire)) for wire in taken), dict(writer.counters)
     finally:
         writer.close()
     return ids(taken)

@@ -26,6 +26,7 @@ from belljar.tracing.spool import SpoolWriter
 from belljar.tracing.syncer import Pace, SyncerProcess, SyncSettings, sync_now
 from tests.cloud import cloud, never, slow, until
 from tests.cloud import status as answering
+from tests.masked import masked
 from tests.tracing.syncer.conftest import KEY, Settings, chain, ids, spool, status, trace
 
 pytestmark = pytest.mark.anyio
@@ -358,6 +359,7 @@ import anyio
 from belljar.tracing.sanitizer import VERSION
 from belljar.tracing.spool import SpoolWriter
 from belljar.tracing.syncer import SyncerProcess, SyncSettings
+from belljar.tracing.texts import MaskedTrace
 order = json.loads(sys.stdin.readline())
 settings, traces = SyncSettings.from_order(order["settings"]), order["traces"]
 writer = SpoolWriter(settings.spool_root, settings.destination, settings.limits, sanitizer_version=VERSION)
@@ -365,7 +367,7 @@ writer = SpoolWriter(settings.spool_root, settings.destination, settings.limits,
 async def main():
     async with SyncerProcess(settings) as syncer:
         for wire in traces:
-            assert writer.append(wire)
+            assert writer.append(MaskedTrace(wire["traceId"], wire.get("parentTraceId"), json.dumps(wire)))
             sys.stdout.write(wire["traceId"] + "\\n")
             sys.stdout.flush()
             syncer.nudge()
@@ -590,7 +592,7 @@ async def test_a_writer_beside_a_syncer(settings: Settings) -> None:
         async with SyncerProcess(mine) as syncer:
             for wire in [trace() for _ in range(200)]:
                 began = time.perf_counter()
-                assert writer.append(wire)
+                assert writer.append(masked(wire))
                 syncer.nudge()
                 took.append(time.perf_counter() - began)
                 await asyncio.sleep(0)
