@@ -20,8 +20,8 @@ _ISSUERS = re.compile(
 )
 _WORDS = re.compile(rb"(?i)card|visa|amex|credit|debit|\bpan\b")
 # Of these, columns and lists are made, too.
-_LISTING = re.compile(rb"[\t\r\n,:;|]")
-_USUAL = ([4, 4, 4, 4], [4, 6, 5])
+_LISTING = re.compile(rb"[\t\r\n,:;|+<]")
+_USUAL = ([4, 4, 4, 4], [4, 6, 5], [4, 6, 4], [4, 4, 4, 4, 3])
 _GROUPS = ([4, 6, 5], [4, 6, 4], [6, 13], [6, 10], [6, 9])
 _FOUR_AFTER = re.compile(rb"[ .?/_-]{1,3}(\d{4})(?!\d)")
 _FOUR_BEFORE = re.compile(rb"(?<!\d)\d{4}[ .?/_-]{1,3}$")

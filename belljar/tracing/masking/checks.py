@@ -17,7 +17,7 @@ from belljar.tracing.masking.cards import card, digits, luhn
 __all__ = [
     "always", "aws_secret", "card", "dated", "email", "entropy", "goes_on", "iban", "in_iban", "in_row", "ipv4", "ipv6",
     "isbn", "jwt", "luhn", "mixed", "next_start", "phone", "phone_named", "phone_national", "phone_us", "ssn",
-    "ssn_named",
+    "ssn_named", "whole",
 ]  # fmt: skip
 
 _WORD = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
@@ -46,6 +46,11 @@ def mixed(text: bytes, begin: int, end: int) -> bool:
     """Looks drawn at random: letters and digits, and no byte too often."""
     found = text[begin:end]
     return _has_digit(found) and entropy(found) >= 3.0 and re.search(rb"[A-Za-z]", found) is not None
+
+
+def whole(text: bytes, begin: int, end: int) -> bool:
+    """Drawn at random, and no part of a longer word."""
+    return mixed(text, begin, end) and text[end : end + 1] not in b"_-" and not text[end : end + 1].isalnum()
 
 
 def _has_digit(found: bytes) -> bool:
@@ -105,12 +110,25 @@ def iban(text: bytes, begin: int, end: int) -> int:
         return 0
     found = re.sub(rb"[ ?.-]", b"", text[begin:end]).upper().decode()
     length = _IBAN_LENGTHS.get(found[:2])
-    if length is None or len(found) < length:
+    if length is not None and len(found) >= length and _is_97(found[:length]) and (stop := _after(text, begin, length)):
+        return stop
+    # Of other countries, or of a length that its country does not have: people make them up so.
+    grouped = _FOURS.match(text, begin, end)
+    stop = grouped.end() if grouped is not None else begin + len(text[begin:end].partition(b" ")[0])
+    found = re.sub(rb"[ ?.-]", b"", text[begin:stop]).decode()
+    sure = grouped is not None or _IBAN_WORD.search(text[max(0, begin - 16) : begin]) is not None
+    if not (sure or sum(map(str.isdigit, found)) * 3 >= 2 * len(found)):
         return 0
-    found = found[:length]
-    if int("".join(str(int(c, 36)) for c in found[4:] + found[:4])) % 97 != 1:
-        return 0
-    return _after(text, begin, length)
+    whole = len(found) >= 12 and found.isupper() and not text[stop : stop + 1].isalnum()
+    return stop if whole and _is_97(found) else 0
+
+
+_FOURS = re.compile(rb"[A-Z]{2}\d{2}(?P<gap>[ ?.-])(?:[A-Z0-9]{4}(?P=gap)){1,6}[A-Z0-9]{1,4}(?![A-Za-z0-9])")
+_IBAN_WORD = re.compile(rb"(?i)iban\W{1,8}$")
+
+
+def _is_97(found: str) -> bool:
+    return int("".join(str(int(c, 36)) for c in found[4:] + found[:4])) % 97 == 1
 
 
 def _after(text: bytes, begin: int, count: int) -> int:
@@ -155,6 +173,8 @@ def ipv4(text: bytes, begin: int, end: int) -> bool:
     if max(octets) > 255 or octets[0] in (0, 127, 255) or (len(set(octets)) == 1 and octets[0] < 8):
         return False
     before = text[max(0, begin - 24) : begin]
+    if _CURVE.search(before) is not None:
+        return False
     if _PRODUCT.search(before) is not None and not ipaddress.IPv4Address(bytes(octets)).is_private:
         return False
     return _VERSION.search(before) is None or _TAG_END.search(before) is not None
@@ -165,6 +185,8 @@ _VERSION = re.compile(
     rb"chapter|clause|[a-z]/)[\"'`]?\s*[:=]*\s*[\"'`(]?$"
 )
 
+# Of a drawing's path: `2.83-2.12 3.51.98.32`.
+_CURVE = re.compile(rb"\d\.\d+-\d?\.\d+[ ]$")
 # What has versions; private addresses are those of their machines.
 _PRODUCT = re.compile(
     rb"(?i)\b(?:python|pypy|java|jdk|jre|node|nodejs|ruby|perl|php|golang|rust|mobile|ios|android|windows|macos|linux|kernel|"
@@ -255,12 +277,15 @@ def phone_us(text: bytes, begin: int, end: int) -> bool:
 
 # Words that name other things, too: a cell of a table, a call of a function.
 _UNSURE = re.compile(rb"(?i)\b(?:cell|call)[^0-9A-Za-z]{0,6}$")
+_DOTTED = re.compile(rb"(?i)\.[a-z]+\.$")
 
 
 def phone_named(text: bytes, begin: int, end: int) -> bool:
     """Something that calls itself a phone number has 7 to 15 digits."""
     found = text[begin:end]
     if not 7 <= len(digits(found)) <= 15 or len(set(found)) <= 2 or goes_on(text, end) or dated(found):
+        return False
+    if _DOTTED.search(text[max(0, begin - 12) : begin]):  # 10.1016/j.cell.2017.10.551
         return False
     return not (found.isdigit() and len(found) < 10 and _UNSURE.search(text[max(0, begin - 12) : begin]))
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 from belljar.tracing.masking import checks
 from belljar.tracing.masking.keys import HEADERS
 
-__all__ = ["PROBE", "accused", "excused", "word"]
+__all__ = ["PROBE", "SCHEMA", "accused", "excused", "word"]
 
 PROBE = (
     r"(?i)[\"']_?auths?\\*[\"']\s?:|[\"'](?:kty|pin)\\*[\"']\s?:|[\"'](?:[a-z0-9_.]*sess[a-z]*[ _.-]?id|sid"
@@ -36,8 +36,18 @@ _RULES = frozenset(
     "minlength maxlength pattern format required description title minimum maximum min max type optional length "
     "nullable readonly writeonly message messages rules validators label placeholder hidden sensitive".split()
 )
+SCHEMA = _RULES | frozenset(
+    "$schema $id $ref $defs $comment definitions properties items prefixItems anyOf oneOf allOf not minLength "
+    "maxLength minItems maxItems uniqueItems additionalProperties patternProperties propertyNames readOnly writeOnly "
+    "deprecated dependentRequired contentEncoding contentMediaType multipleOf exclusiveMinimum exclusiveMaximum".split()
+)
+"""Words of JSON Schema that hold no value of what they describe."""
+# A length, a number of tries; not a PIN of six digits.
+_MOST = 100_000
 _MODES = frozenset(("include", "omit", "same-origin"))
 _PATH = re.compile(r"[A-Za-z]:\\[\w .\\-]*|~?(?:/[\w.-]{1,32})+/?")
+# {"cookie": "^0.7.1"}: what a package depends on.
+_RELEASE = re.compile(r"[~^]?\d{1,4}\.\d{1,4}\.\d{1,6}(?:-[\w.]{1,20})?")
 _PERSON = re.compile(r"[A-Z][a-z]+(?: [A-Z][a-z]+)*")
 _SAID = re.compile(
     r"(?i)(?:(?:is|are|was|has|must|should|may|can|cannot|can't|does|not|too|field|needs?) [a-z ',]{2,80}[.!]?"
@@ -65,10 +75,12 @@ def accused(name: str, value: Any, beside: Mapping[str, Any]) -> bool:
 def excused(name: str, value: Any, beside: Mapping[str, Any]) -> bool:
     """Whether a secret's name stands over none."""
     if isinstance(value, dict):
-        keys = list(cast("dict[str, Any]", value))
-        return bool(keys) and all(key.lower() in _RULES for key in keys)
+        items = cast("dict[str, Any]", value)
+        return bool(items) and all(key.lower() in _RULES and _is_rule(key.lower(), items[key]) for key in items)
     if not isinstance(value, str):
         return False
+    if _RELEASE.fullmatch(value) is not None:
+        return True
     match name.lower():
         case "token":
             return not _TOKENS.isdisjoint(beside) and len(value) <= 32 and not any(map(str.isdigit, value))
@@ -89,6 +101,21 @@ def word(name: str, value: str) -> bool:
     return _SAID.fullmatch(value) is not None or (
         name.lower() == "token" and re.fullmatch("[a-z]{1,6}", value) is not None
     )
+
+
+def _is_rule(name: str, value: Any) -> bool:
+    """Whether what stands under `label` or `minLength` of a field is that, and no value of the field."""
+    if isinstance(value, dict):
+        return all(_is_rule(key.lower(), item) for key, item in cast("dict[str, Any]", value).items())
+    if isinstance(value, list | tuple):
+        return all(_is_rule(name, item) for item in cast("list[Any]", value))
+    if not isinstance(value, str):
+        return value is None or abs(value) < _MOST
+    if name in ("pattern", "format", "type"):
+        return len(value) < 16 or not checks.mixed(value.encode("ascii", "replace"), 0, len(value))
+    words = value.split()
+    plain = all(word.isdecimal() or not any(map(str.isdigit, word)) for word in words)
+    return plain and (len(words) != 1 or value.istitle() or (value.islower() and len(value) < 12))
 
 
 def _is_login(value: list[Any]) -> bool:

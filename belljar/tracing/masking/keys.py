@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from belljar.tracing.masking import views
 from belljar.tracing.masking.ruleset import SECRET, key_rules
 
 __all__ = ["HEADERS", "probe", "verdict"]
@@ -28,6 +29,7 @@ def verdict(name: str) -> str | None:
     """SECRET, a kind of PII, or None."""
     if len(name) > _MAX_NAME:
         return None
+    name = views.named(name)
     rules = key_rules()
     words = [word.lower() for word in _WORDS.findall(name)]
     if not words:
@@ -51,6 +53,8 @@ def _is_secret(words: list[str]) -> bool:
     if last == "token":
         return before not in rules.not_before
     if words[:2] == ["tf", "token"]:  # TF_TOKEN_app_terraform_io
+        return True
+    if last == "key" and before.endswith("api"):  # rapidapi_key
         return True
     if last in rules.last:
         return last != "pass" or before not in ("test", "tests", "first", "second", "boarding", "low", "high", "by")

@@ -24,16 +24,18 @@ PROBES = (
     r"(?i)--?[a-z-]*(?:pass|pwd|token|secret|key|auth|user|cookie)[a-z-]*[ \\\"',]",
     r"-u(?:[ =]|\\+n|\s)?(?:\\*[\"'],\s{0,3})?\\*[\"']?[^\s:\"'\\]{1,64}:[^\s\"'\\]|-u\\*[\"'],",
     (
-        r"(?i)(?:password|passphrase|passcode|passwd|pwd|secret|token|key|pin|credential)s?(?:\\*[\"'`])?"
-        r"(?: is| was| to| by| for| of|>|[ \t]+\\*[\"'])"
+        r"(?i)(?:password|passphrase|passcode|passwd|pwd|pw|_pass|secret|token|key|pin|credential)s?(?:\\*[\"'`])?"
+        r"(?: is| was| to| by| for| of| (?:provided|given|supplied|received|used|found|rejected|specified)|>"
+        r"|[ \t]+\\*[\"'])"
     ),
     r"(?i)identified by|machine [^ ]{1,80} login|_auth|sshpass|[;,][ ]*pw[ ]*[:=]",
     (
         r"(?i)(?:password|passphrase|passcode|passwd|pwd|secret|token|key|credential)s?"
-        r"(?:\\*[\"'][ ]|[ ]*(?:[.?|+]|: ?[\w.<>\[\]?]{1,40}|[ ][\w.*\[\]]{1,30})[ ]*=|[ ]+[A-Za-z0-9+/_-]{16})"
+        r"(?:\\*[\"'][ ]|[ ]*(?:[.?|+]|: ?(?:&(?:'\w{1,12} )?)?[\w.<>\[\]?]{1,40}|[ ][\w.*\[\]]{1,30})[ ]*=|[ ]+[A-Za-z0-9+/_-]{16})"
     ),
     r"(?i)(?:password|passphrase|passwd|pwd|secret|token|key|credential)s?\\*[\"']?(?:\s|\\+[nr])+value\\*[\"']?:",
     r"(?i)-p[^\s-]|sshpass|login [^\n]{0,80}-p|redis-cli|zip [^\n]{0,80}-P|password\(|type=\\*[\"']?password",
+    r"(?:[ ]-b|--cookie)[ =]\\*[\"']?[A-Za-z_]",
     r"(?i)securestring|basicauth\(|digestauth\(|auth ?= ?\(|(?:seed|recovery) (?:phrase|words)|mnemonic",
     r"(?i)(?:password|passwd|secret|token|key|pin|contrase\?a|wort)\?[^\s=&?]{6}|contrase\?a",
     hints.PROBE,
@@ -46,7 +48,7 @@ _PAIR = re.compile(
 )
 # `var token string = "x"`, `let token: Secret<string> = "x"`: between a name and its value stands a type.
 _TYPED = re.compile(
-    rb"(?<![\w.-])(?P<key>[A-Za-z_$][\w$]{0,80})(?:\s?:\s?[\w.<>\[\]?|]{1,40}|[ ][\w.*\[\]]{1,30})\s?=\s?"
+    rb"(?<![\w.-])(?P<key>[A-Za-z_$][\w$]{0,80})(?:[ ]?:[ ]?(?:&(?:'\w{1,12}[ ])?)?[\w.<>\[\]?|]{1,40}|[ ][\w.*\[\]]{1,30})\s?=\s?"
     rb"[@bruf]{0,2}\\{0,8}(?P<quote>[\"'`])(?P<value>[^\"'`\r\n]{1,4096}?)\\{0,8}(?P=quote)"
 )
 _ENV = re.compile(
@@ -66,6 +68,7 @@ _AUTH = re.compile(
     rb"(?i)\\{0,8}[\"'`]?(?P<value>(?:digest|aws4-hmac-sha256|oauth|hawk|signature)[ ][^\r\n]{1,16384}"
     rb"|(?:[A-Za-z][\w-]{1,20}[ +]{1,2})?[^\s\"'`,;\\]{4,16384})"
 )
+_CHALLENGE = re.compile(rb"(?i)[a-z-]{4,12} realm=")
 _COOKIE = re.compile(rb"\\{0,8}[\"'`]?(?P<value>[^\s=\"'`]{1,256}=[^\r\n\"'`]{0,16384})")
 _NAMED_VALUE = re.compile(rb"\s{0,3}\\{0,8}[\"']value\\{0,8}[\"']\s{0,3}:\s{0,3}", re.IGNORECASE)
 _URL = re.compile(rb"://(?P<value>[^\s/\"'<>?#]{1,512})@")
@@ -82,8 +85,10 @@ _USER = re.compile(
     rb"\\{0,8}[\"']?(?P<value>[^\s:\"'\\]{1,128}:[^\s\"'\\]{1,256})"
 )
 _PROSE = re.compile(
-    rb"(?i)\b(?:password|passphrase|passcode|passwd|pwd|pin|secret|token|(?:api|private)[ _-]?key|key)(?: code)?"
-    rb"(?: (?:for|of) [\w.@-]{1,40})?(?: (?:is|was)(?: set)?(?: to)?(?: now)?:?| to:?|[ \t])[ ]?"
+    rb"(?i)(?P<key>password|passphrase|passcode|passwd|secret|token|(?:api|private|access|secret)[ _-]?key"
+    rb"|\b(?:key|pwd|pw|pin)|_(?:key|pwd|pin|pass))"
+    rb"(?: code)?(?: (?:for|of) [\w.@-]{1,40})?(?: (?:provided|given|supplied|received|used|found|rejected|specified))?"
+    rb"(?: (?:is|was)(?: set)?(?: to)?(?: now)?:?| to:?|:(?=[ ])|[ \t])[ ]?"
     rb"\\{0,8}(?P<quote>[\"'`]?)(?P<value>[^\s\"'`\\]{4,256})"
 )
 _SQL = re.compile(rb"(?i)\b(?:identified by|password|with password)[ ]+\\{0,8}'(?P<value>[^'\r\n]{1,256})'")
@@ -99,6 +104,9 @@ _TOOL = re.compile(
 )
 # npm's `_auth`: user and password in base64.
 _NPM = re.compile(rb"\b_auth\s?=\s?\\{0,8}[\"']?(?P<value>[A-Za-z0-9+/=]{8,})")
+_CURL_COOKIE = re.compile(
+    rb"(?:\bcurl(?:[ ][^\n|;&]{0,200}?)?[ ]-b|--cookie)[ =]\\{0,8}[\"']?(?P<value>[\w.-]{1,80}=[^\s\"'\\]{6,4096})"
+)
 _CALL = re.compile(
     rb"(?i)(?:\bpassword\(|securestring(?: -string)? +|(?:basic|digest)auth\([^,()\n]{1,100},\s?"
     rb"|\bauth ?= ?\(\s?\\{0,8}[\"'][^\"'\n]{1,100}[\"'],\s?)"
@@ -117,14 +125,22 @@ _WIDE = re.compile(
     rb"(?P<value>[^\s=&?\"'\\,;<>]{6,256}+)"
     rb"(?![^\s\"',;\\])"
 )
+_ATTRIBUTED = re.compile(rb"(?i)\b(?:name|key|id|class|type)\s?=\s?\\{0,8}[\"']$")
 _TAG = re.compile(rb">\s{0,40}(?P<value>[^<>\s][^<>\r\n]{0,16384}?)\s{0,40}</")
 _PLACEHOLDER = re.compile(rb"\[(?:REDACTED|EMAIL|PHONE|SSN|CARD|IBAN|IP|PERSON|LOCATION)(?::[0-9a-f]{12})?\]")
 _REFERENCE = re.compile(
-    rb"\$\{?[A-Za-z_][\w.:-]*\}?|\$\(.*|%[A-Z_]+%|%[sdr]|\{\{?[\w\s.$|()'/:,\[\]-]*\}{0,2}|<[\w -]+>?|[*x.X#_-]+"
+    rb"\$\{?[A-Za-z_][\w.:-]*\}?|\$\(.*|%[A-Z_]+%|%[sdr]|\{\{?[\w\s.$|()'/:,\[\]-]*\}{0,2}|[*x.X#_-]+"
+    rb"|(?:<|&lt;?)[\w -]+(?:(?:>|&gt;?)(?::<[\w -]+>)?)?\]*|[:@][a-z_]{1,24}|\$\d{1,2}"
+    rb"|[\^~]?\d{1,4}(?:\.\d{1,6}){2}(?:-[\w.]{1,20})?|(?:\$\{[^{}]*\}[^${}]{0,3})+"
     rb"|\[[\w\s.,:'-]*\]?"
     rb"|(?:process\.env|os\.environ|os\.getenv|env|ENV|config|settings|self|this|args|options|opts|params|secrets|vars?|ctx|request|req)[.\[(].*"
 )
+# `password = decode(raw)`, `password: Annotated[str]`: code.
+_CALLED = re.compile(rb"[A-Za-z_][\w.]*[(\[]")
+# What follows a quote that closed: `"token=" + repr(x)`, `getpass("Password: "),`.
+_CLOSED = re.compile(rb"\s*(?:[)\]},;]+(?:\s|$)|(?:[+%&|]|\.\w+\()[ \w])")
 _IDENTIFIER = re.compile(rb"[A-Za-z_$][A-Za-z_$]*(?:(?:\.|->|::)[A-Za-z_$][\w$]*)*[?!]?[.:]?")
+_WORDS = re.compile(rb"_?(?:[A-Z]{0,4}[a-z]{2,}|[A-Z]{2,6}(?=[A-Z_]|$)|[_.-])+")
 # `PWD=/home/bob` is where a shell stands.
 _FOLDER = re.compile(rb"~?(?:/[\w.-]{1,32}){1,16}/?")
 _STRONG = re.compile(r"(?i)(?:pass(?:word|wd|phrase|code)?|pwd|pin|cvv2?|cvc|otp|mnemonic)s?[\W_0-9]*$")
@@ -180,7 +196,7 @@ def _pair(text: bytes, match: re.Match[bytes]) -> tuple[int, int] | None:
 
 def _value(text: bytes, at: int, key: str, sep: bytes, begin: int) -> tuple[int, int] | None:
     if b"," in sep or (b">" in sep and b"=>" not in sep and b":" not in sep):
-        return _listed(text, at, key, sep, text[begin : begin + 1] == b"-")
+        return _listed(text, at, key, sep, begin)
     short = key.rpartition(" ")[2]
     if HEADERS.fullmatch(short):
         found = _header(text, at, short)
@@ -191,21 +207,42 @@ def _value(text: bytes, at: int, key: str, sep: bytes, begin: int) -> tuple[int,
         value = quoted["value"]
         # `token => "x"` can be a function of a token.
         arrow = sep.strip() == b"=>" and not checks.mixed(value, 0, len(value))
-        return quoted.span("value") if _is_value(value) and value.lower() not in _STOP and not arrow else None
+        if b"\n" in sep and b"=" not in sep and text[quoted.start("value") - 3 : quoted.start("value")] == b'"""':
+            return None  # a docstring below `-> PrivateKey:`
+        if b"==" in sep and _WORDS.fullmatch(value) is not None:
+            return None
+        fits = _is_value(value) and value.lower() not in _STOP and not arrow and not _is_named(value, key)
+        return quoted.span("value") if fits and _CLOSED.match(value) is None else None
     return _bare(text, at, key, sep, begin)
 
 
-def _listed(text: bytes, at: int, key: str, sep: bytes, option: bool) -> tuple[int, int] | None:
+def _is_named(value: bytes, key: str) -> bool:
+    """`jwt: "JWT"`, `accesskey="p"`: one more name of it, and a key on the keyboard."""
+    if _STRONG.search(key) is not None:
+        return False
+    if len(value) < 2 or (b"." in value and _WORDS.fullmatch(value) is not None):
+        return True
+    bare = value.translate(None, b"_.-").lower()
+    return len(bare) >= 3 and bare.isalpha() and bare.decode() in re.sub(r"[^a-z]", "", key.lower())
+
+
+def _listed(text: bytes, at: int, key: str, sep: bytes, begin: int) -> tuple[int, int] | None:
     """After a comma only a header's value stands, or `"value":` and then it; after `>` the content of an element."""
     if b">" in sep and b"=" not in sep:
-        tag = _TAG.match(text, at - len(sep.lstrip()) + sep.lstrip().find(b">") if b">" in sep else at)
+        if b'"' in sep or b"'" in sep:  # the end of an attribute, which may say what the element is
+            named = _ATTRIBUTED.search(text[max(0, begin - 16) : begin]) is not None
+        else:
+            named = text[begin - 1 : begin] in (b"<", b":", b"&", b";")
+        tag = _TAG.match(text, at - len(sep.lstrip()) + sep.lstrip().find(b">")) if named else None
         return tag.span("value") if tag is not None and _is_value(tag["value"]) else None
     named = _NAMED_VALUE.match(text, at)
     quoted = _QUOTED.match(text, named.end() if named is not None else at)
     if quoted is None or not _is_value(quoted["value"]):
         return None
+    if named is None and text[begin : begin + 1] != b"-" and _WORDS.fullmatch(quoted["value"]) is not None:
+        return None  # a list of words
     # put("token", "x"): a name and its value, or two names.
-    sure = option or HEADERS.fullmatch(key) is not None or named is not None
+    sure = text[begin : begin + 1] == b"-" or HEADERS.fullmatch(key) is not None or named is not None
     return quoted.span("value") if sure or _random(quoted["value"]) else None
 
 
@@ -214,7 +251,7 @@ def _header(text: bytes, at: int, key: str) -> tuple[int, int] | None:
     if match is None or not _is_value(match["value"]):
         return None
     value = match["value"]
-    if value.endswith(b"("):
+    if value.endswith(b"(") or _CHALLENGE.match(value) is not None:
         return None
     scheme, _, rest = value.replace(b"+", b" ").partition(b" ")
     if scheme.lower() in _SCHEMES and rest and rest.strip().lower() not in _STOP:
@@ -234,7 +271,14 @@ def _bare(text: bytes, at: int, key: str, sep: bytes, begin: int) -> tuple[int, 
     if match is None:
         return None
     value = match[0].rstrip(b".,;:\\") or match[0]
-    if not _is_value(value) or value.lower() in _STOP or text[match.end() : match.end() + 1] in (b"(", b"["):
+    if not tight and (value.startswith(b"(") or _CALLED.match(value) is not None):
+        return None
+    if (
+        not _is_value(value)
+        or not value.strip(b"?")
+        or value.lower() in _STOP
+        or text[match.end() : match.end() + 1] in (b"(", b"[")
+    ):
         return None
     strong = _STRONG.search(key) is not None
     if not lined and (b"(" in value or b"[" in value) and not strong:
@@ -246,13 +290,13 @@ def _bare(text: bytes, at: int, key: str, sep: bytes, begin: int) -> tuple[int, 
 
 def _plausible(value: bytes, strong: bool, tight: bool, lined: bool) -> bool:
     if _IDENTIFIER.fullmatch(value) is not None:
-        if verdict(value.decode().rstrip("?!.:")) == SECRET or b"." in value:
+        if verdict(value.decode().rstrip("?!.:")) == SECRET or (b"." in value and _WORDS.fullmatch(value)):
             return False
         return (
             (strong and len(value) >= 4)
             or (tight and len(value) >= (8 if lined else 16))
             or _drawn(value)
-            or (len(value) >= 20 and checks.entropy(value) >= 3.5)
+            or (len(value) >= 20 and checks.entropy(value) >= 3.5 and _WORDS.fullmatch(value) is None)
         )
     if strong and _FOLDER.fullmatch(value) is not None:
         return False
@@ -265,6 +309,7 @@ def _drawn(value: bytes) -> bool:
     """Letters alone, but in no word's case: capitals change more often than camelCase changes them."""
     return (
         len(value) >= 8
+        and _WORDS.fullmatch(value) is None
         and len(re.findall(rb"[a-z][A-Z]|[A-Z][a-z]", value)) >= 4
         and re.search(rb"[A-Z]{2}|[a-z][A-Z][a-z][A-Z]", value) is not None
     )
@@ -272,6 +317,8 @@ def _drawn(value: bytes) -> bool:
 
 def _is_value(value: bytes) -> bool:
     value = value.strip()
+    scheme, _, rest = value.partition(b" ")
+    value = rest.strip() if rest and scheme.lower() in _SCHEMES else value
     return bool(value) and _PLACEHOLDER.fullmatch(value) is None and _REFERENCE.fullmatch(value) is None
 
 
@@ -283,8 +330,8 @@ def _random(value: bytes) -> bool:
 
 
 def _declared(match: re.Match[bytes]) -> bool:
-    value = match["value"]
-    return verdict(match["key"].decode()) == SECRET and _is_value(value) and value.lower() not in _STOP
+    value, key = match["value"], match["key"].decode()
+    return verdict(key) == SECRET and not _is_named(value, key) and _is_value(value) and value.lower() not in _STOP
 
 
 def _set(match: re.Match[bytes]) -> bool:
@@ -295,7 +342,7 @@ def _userinfo(match: re.Match[bytes]) -> bool:
     value = match["value"]
     _, colon, password = value.partition(b":")
     if colon:
-        return bool(password) and _is_value(value)
+        return bool(password) and _is_value(value) and not value.startswith(b"[")
     return len(value) >= 16 and checks.mixed(value, 0, len(value))
 
 
@@ -322,7 +369,7 @@ def _prose(match: re.Match[bytes]) -> bool:
     value = match["value"].rstrip(b".,;:!)")
     if value.lower() in _STOP or not _is_value(value):
         return False
-    if match["quote"]:
+    if match["quote"] and match["key"].lower().lstrip(b"_") not in (b"key", b"token", b"pin"):
         return True
     # Said in a sentence, a secret has a digit among letters or signs.
     return len(value) >= 6 and re.search(rb"[0-9]", value) is not None and re.search(rb"[^0-9.:/-]", value) is not None
@@ -338,7 +385,7 @@ def _quoted(match: re.Match[bytes]) -> bool:
 
 
 def _wide(match: re.Match[bytes]) -> bool:
-    return _random(match["value"]) and _is_value(match["value"])
+    return _CALLED.match(match["value"]) is None and _random(match["value"]) and _is_value(match["value"])
 
 
 def _any(match: re.Match[bytes]) -> bool:
@@ -349,4 +396,5 @@ _SIGNS = (
     (_URL, _userinfo), (_URL_SLASHED, _userinfo), (_BEARER, _bearer), (_BASIC, _basic), (_OPTION, _option),
     (_USER, _user), (_PROSE, _prose), (_SQL, _any), (_TYPED, _declared), (_ATTRIBUTE, _declared), (_ENV, _set),
     (_YAML, _declared), (_TOOL, _any), (_CALL, _quoted), (_INPUT, _any), (_SEED, _any), (_WIDE, _wide), (_NPM, _any),
+    (_CURL_COOKIE, _any),
 )  # fmt: skip

@@ -81,6 +81,7 @@ class KeyRules:
     joined: tuple[str, ...]
     values: frozenset[str]
     not_before: frozenset[str]
+    foreign: tuple[str, ...]
     people: dict[str, str]
     """Name -> kind."""
 
@@ -100,6 +101,7 @@ def key_rules() -> KeyRules:
         joined=tuple(found["joined"]),
         values=frozenset(found["values"]),
         not_before=frozenset(found["not_before"]),
+        foreign=tuple(sorted(found["foreign"], key=len, reverse=True)),
         people={name: kind for kind, names in found["people"].items() for name in names},
     )
 

@@ -133,8 +133,7 @@ class Walk:
         return True
 
     def _dict(self, value: dict[str, Any], under: str | None) -> dict[str, Any]:
-        if under is not None and value.get("type") in _SCHEMA_TYPES:
-            under = None
+        schema = under is not None and value.get("type") in _SCHEMA_TYPES
         named, columns = _named(value), _columns(value)
         if under is None and not named and not columns and (outside := _outside(value)) and self._is_calm(outside):
             return {key: self._below(key, item) for key, item in value.items()}
@@ -151,7 +150,8 @@ class Walk:
             self._path.append(shown)
             if columns and key in _ROWS and isinstance(item, list):
                 item = self._columns(cast("list[Any]", item), columns)
-            result[shown] = self(item, SECRET if key in _VALUES and named else self._says(key, item, value) or under)
+            above = None if schema and key in hints.SCHEMA else under
+            result[shown] = self(item, SECRET if key in _VALUES and named else self._says(key, item, value) or above)
             self._path.pop()
         return result
 
