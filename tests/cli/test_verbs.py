@@ -42,6 +42,7 @@ _RUN = (
         ("capability list", "--json"),
         ("capability show", "--json"),
         ("capability publish", "FILE --org"),
+        ("faker classify", "--servers --tools --overrides --ignore-annotations --config --debug --json"),
         ("serve", "--host --port --db --no-auth --debug --json"),
         ("server key create", "--db --tenant --scope --json"),
     ],
