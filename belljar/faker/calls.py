@@ -19,6 +19,7 @@ from belljar.rpc.world import JsonValue
 from belljar.tracing.spans.ids import SpanRef
 
 __all__ = [
+    "Ask",
     "Call",
     "CallEvent",
     "CallWorld",
@@ -105,6 +106,19 @@ class Real(Protocol):
     def __call__(self) -> Awaitable[dict[str, JsonValue]]: ...
 
 
+class Ask(Protocol):
+    """Calls another tool of the target, for a world that must know what a write would have found there.
+
+    A world asks tools that read and no others; whoever provides this holds to the same deadline as for `Real`. What is
+    asked is no event: the agent did not call it.
+
+    Raises:
+        RealError: as `Real` does.
+    """
+
+    def __call__(self, tool: str, args: Mapping[str, JsonValue]) -> Awaitable[dict[str, JsonValue]]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Leg:
     """A part of a call's way that another process answered: when it began, how long it took, how it ended."""
@@ -170,6 +184,11 @@ class Call:
     tool: Tool
     args: Mapping[str, JsonValue]
     way: Way = field(default_factory=Way, compare=False, repr=False)
+    tools: Mapping[str, Tool] = field(default_factory=dict[str, "Tool"], compare=False, repr=False)
+    """All tools of the server by name, if known: what they are together tells what kind of server it is. The same
+    mapping for every call until the list changes."""
+    ask: Ask | None = field(default=None, compare=False, repr=False)
+    """None where there is no target, or none that may be asked anything else than this call."""
 
 
 @dataclass(frozen=True, slots=True)
