@@ -1,0 +1,16 @@
+"""Models that know their server: where generic rules would not do."""
+
+from __future__ import annotations
+
+from belljar.faker.calls import Call
+from belljar.faker.scene import Model
+
+__all__ = ["adapter_for"]
+
+
+def adapter_for(call: Call, otherwise: Model) -> Model | None:
+    """The adapter for the server a call goes to, told by its tools; None if nobody wrote one.
+
+    `otherwise` answers the tools that a server has beyond those the adapter knows.
+    """
+    return None
