@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from belljar.faker.adapters.filesystem import FilesystemModel
 from belljar.faker.calls import Call
 from belljar.faker.scene import Model
 
 __all__ = ["adapter_for"]
+
+_FILESYSTEM = frozenset({"write_file", "list_directory", "get_file_info", "move_file"})
 
 
 def adapter_for(call: Call, otherwise: Model) -> Model | None:
@@ -13,4 +16,7 @@ def adapter_for(call: Call, otherwise: Model) -> Model | None:
 
     `otherwise` answers the tools that a server has beyond those the adapter knows.
     """
+    names = call.tools.keys()
+    if names >= _FILESYSTEM:
+        return FilesystemModel(otherwise)
     return None
