@@ -127,7 +127,7 @@ class Jar:
 
         Raises:
             ValidationError: code or arguments that break a rule.
-            ConfigError: a wall to waive that there is none of; dependencies or files where the backend has neither.
+            ConfigError: a wall to waive that there is none of; files where the backend has none.
             BelljarError: APPROVAL_REQUIRED, for dependencies that nobody has approved.
         """
         options = options or RunOptions()

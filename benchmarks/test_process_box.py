@@ -141,7 +141,7 @@ def test_fork_to_result(benchmark: BenchmarkFixture, held: Held, others: list[Ba
 @asynccontextmanager
 async def _serving() -> AsyncIterator[ZygoteProcess]:
     async with anyio.create_task_group() as tasks:
-        zygote = ZygoteProcess(_KEY, None, 1)
+        zygote = ZygoteProcess(_KEY, 1)
         tasks.start_soon(zygote.listen)
         try:
             await zygote.wait_serving()

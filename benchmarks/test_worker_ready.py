@@ -32,7 +32,7 @@ def cwasm(paths: Paths) -> Iterator[int]:
 @asynccontextmanager
 async def _serving(cwasm: int) -> AsyncIterator[ZygoteProcess]:
     async with anyio.create_task_group() as tasks:
-        zygote = ZygoteProcess(_KEY, cwasm, 1)
+        zygote = ZygoteProcess(_KEY, 1, cwasm=cwasm)
         tasks.start_soon(zygote.listen)
         try:
             await zygote.wait_serving()

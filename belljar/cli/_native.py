@@ -1,4 +1,4 @@
-"""What `belljar run --backend process` does before there is a box: dependencies, and a folder for files.
+"""What `belljar run` does before there is a box: dependencies, and a folder for files.
 
 A capability's dependencies are fetched when a person has said yes: `--install` does, or an answer at the terminal.
 Without either the run ends APPROVAL_REQUIRED, and nothing was looked up.
@@ -24,8 +24,8 @@ __all__ = ["install", "keeping", "tell_kept"]
 _SHOWN = 40
 
 
-def install(capability: Capability, config: Config, *, yes: bool, may_ask: bool) -> None:
-    """Make its dependencies ready, if it has any.
+def install(capability: Capability, config: Config, backend: str, *, yes: bool, may_ask: bool) -> None:
+    """Make its dependencies ready for this kind of box, if it has any.
 
     Raises:
         BelljarError: nobody said yes (APPROVAL_REQUIRED), or they cannot be had.
@@ -33,7 +33,7 @@ def install(capability: Capability, config: Config, *, yes: bool, may_ask: bool)
     requirements = requirements_of(capability)
     if not requirements:
         return
-    store = Store(config.paths.cache, config.paths.data, requirements)
+    store = Store(config.paths.cache, config.paths.data, requirements, backend)
 
     def approve(what: str, names: Sequence[str]) -> bool:
         return yes or (may_ask and os.isatty(0) and sys.stderr.isatty() and _ask(what, names))

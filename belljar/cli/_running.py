@@ -24,7 +24,6 @@ from belljar.errors import ConfigError, Interrupted, ValidationError
 from belljar.jar import Jar, RunOptions, open_jar
 from belljar.rpc import jsontext
 from belljar.rpc.world import JsonValue, ToolInfo
-from belljar.sandbox.kinds import box_kind
 from belljar.sandbox.loader import Capability, load_code, load_file, parse_args
 
 if TYPE_CHECKING:
@@ -123,13 +122,13 @@ def _run(wanted: Wanted, report: Report) -> int:
     _fetch_what_it_calls(capability, config)
     options = RunOptions(intent=wanted.intent, workflow=wanted.workflow, waive=_setup.walls_of(wanted.waive))
     specs = _setup.servers_of(config)
-    if wanted.backend == "process":
+    if wanted.backend == "process" or capability.dependencies:
         from belljar.cli import _native
 
-        options = replace(options, backend="process", keep=_native.keeping(wanted.keep_files))
-        _native.install(capability, config, yes=wanted.install, may_ask=not wanted.json)
-    else:
-        box_kind(options.backend, config.limits.memory, options.waive, config.paths, capability)
+        if wanted.backend == "process":
+            options = replace(options, backend="process", keep=_native.keeping(wanted.keep_files))
+        _native.install(capability, config, wanted.backend, yes=wanted.install, may_ask=not wanted.json)
+    if wanted.backend != "process":
         _setup.with_guest(config)
     return anyio.run(_in_a_jar, wanted, config, capability, args, options, specs, report)
 
@@ -137,8 +136,8 @@ def _run(wanted: Wanted, report: Report) -> int:
 def _refuse_what_is_not_here(wanted: Wanted) -> None:
     if wanted.backend not in ("wasm", "process"):
         raise ConfigError(f"--backend {show.name(wanted.backend)}: there are wasm and process")
-    if wanted.backend == "wasm" and (wanted.install or wanted.keep_files is not None):
-        raise ConfigError("--install and --keep-files are for --backend process")
+    if wanted.backend == "wasm" and wanted.keep_files is not None:
+        raise ConfigError("a wasm box has no files to keep; use --backend process")
     if wanted.world != "real":
         raise ConfigError(f"--world {show.name(wanted.world)} is not part of this version; use --world real")
 

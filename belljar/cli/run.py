@@ -47,7 +47,7 @@ def _run(
     ] = None,
     backend: Annotated[str, typer.Option(metavar="NAME", help="What the box is made of: wasm or process.")] = "wasm",
     install: Annotated[
-        bool, typer.Option("--install", help="Fetch the packages it depends on; with --backend process.")
+        bool, typer.Option("--install", help="Fetch the packages it depends on; a wasm box takes pure Python.")
     ] = False,
     keep_files: Annotated[
         str | None, typer.Option(metavar="DIR", help="Let it write files, and keep them here; with --backend process.")

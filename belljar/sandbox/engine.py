@@ -47,6 +47,8 @@ class Imports(Protocol):
 
     def log(self, store: Any, stream: str, text: str) -> None: ...
 
+    def packaged(self, store: Any, path: str) -> str | None: ...
+
     def random_bytes(self, store: Any, count: int) -> bytes: ...
 
     def random_u64(self, store: Any) -> int: ...
@@ -78,6 +80,7 @@ def link(engine: Engine, imports: Imports) -> Linker:
         root.add_func("job", imports.job)
         root.add_func("step", imports.step)
         root.add_func("log", imports.log)
+        root.add_func("packaged", imports.packaged)
         with root.add_instance(f"wasi:random/random@{_WASI}") as random:
             random.add_func("get-random-bytes", imports.random_bytes)
             random.add_func("get-random-u64", imports.random_u64)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -21,7 +21,7 @@ from belljar.sandbox.box import BoxProcess, removed
 from belljar.sandbox.compiled import search_path
 from belljar.sandbox.prints import Prints
 from belljar.sandbox.workfolder import WorkFolder
-from belljar.sandbox.zygote import RECORD, ZygoteConfig
+from belljar.sandbox.zygote import NONE, RECORD, ZygoteConfig
 
 __all__ = ["BoxProcess", "PoolKey", "ZygoteProcess"]
 
@@ -38,7 +38,7 @@ class PoolKey:
     memory: int
     waive: frozenset[str] = frozenset()
     packages: str = ""
-    """Folder of the dependencies that boxes of this kind may import; process backend."""
+    """Folder of the dependencies that boxes of this kind may import; empty: none."""
     work: str = ""
     """Folder in which each box gets a work folder of its own; process backend, empty: none."""
 
@@ -46,18 +46,19 @@ class PoolKey:
 class ZygoteProcess:
     """One zygote: a child process and its control socket. `listen` must run in a task for as long as it is used."""
 
-    def __init__(self, key: PoolKey, given: int | None, reuse: int) -> None:
-        """`given` is a descriptor it inherits: of the compiled guest, or of the folder with the dependencies."""
+    def __init__(self, key: PoolKey, reuse: int, *, cwasm: int = NONE, packages: int = NONE) -> None:
+        """It inherits two descriptors: of the compiled guest, and of the folder with the dependencies."""
         self.key = key
         self._control, theirs = socket.socketpair()
-        config = _config(key, given, reuse)
+        waive = tuple(sorted(key.waive))
+        config = ZygoteConfig(key.backend, key.memory, waive, reuse, cwasm, packages, work=bool(key.work))
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _ENTRY, search_path(), str(theirs.fileno()), config.to_json()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),) if given is None else (theirs.fileno(), given),
+                pass_fds=[fd for fd in (theirs.fileno(), cwasm, packages) if fd != NONE],
                 env={},
                 # Ctrl-C at the terminal is for the host, which ends the zygote in order.
                 start_new_session=True,
@@ -190,13 +191,6 @@ class ZygoteProcess:
             raise self.failure
         if not self.serving.is_set() or not self.alive:
             raise WorkerCrash("the zygote did not start; run `belljar doctor`")
-
-
-def _config(key: PoolKey, given: int | None, reuse: int) -> ZygoteConfig:
-    config = ZygoteConfig(key.backend, key.memory, tuple(sorted(key.waive)), reuse, work=bool(key.work))
-    if given is None:
-        return config
-    return replace(config, packages=given) if key.backend == "process" else replace(config, cwasm=given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,25 +23,17 @@ def box_kind(
 ) -> PoolKey:
     """
     Raises:
-        ConfigError: a wall to waive that there is none of; dependencies or files where the backend has neither.
+        ConfigError: a wall to waive that there is none of; files where the backend has none.
         ValidationError: dependencies that are no names and versions.
         BelljarError: APPROVAL_REQUIRED, for dependencies that nobody has approved.
     """
     check_waivable(waive)
-    dependencies = capability.dependencies if capability is not None else ()
-    if backend != "process":
-        if keeps_files:
-            raise ConfigError("a wasm box has no files to keep; use --backend process")
-        if dependencies:
-            raise ConfigError(
-                f"it has dependencies ({', '.join(dependencies)[:200]}): a wasm box runs the standard library alone; "
-                "use --backend process"
-            )
-        return PoolKey(backend, memory, waive)
+    if keeps_files and backend != "process":
+        raise ConfigError("a wasm box has no files to keep; use --backend process")
     packages = ""
-    if capability is not None and dependencies:
+    if capability is not None and capability.dependencies:
         from belljar.sandbox.packages import ready, requirements_of
 
-        packages = str(ready(paths.cache, paths.data, requirements_of(capability)) or "")
+        packages = str(ready(paths.cache, paths.data, requirements_of(capability), backend) or "")
     work = str(base_for(paths.cache)) if keeps_files else ""
     return PoolKey(backend, memory, waive, packages, work)

@@ -25,6 +25,7 @@ from belljar.errors import BelljarError, WallError, WorkerCrash, unwrapped
 from belljar.sandbox.compiled import open_folder
 from belljar.sandbox.host import BoxProcess, PoolKey, ZygoteProcess
 from belljar.sandbox.workfolder import remove_left_behind
+from belljar.sandbox.zygote import NONE
 
 __all__ = ["Pool", "PoolSettings"]
 
@@ -177,18 +178,22 @@ class _Shelf:
     async def _start(self) -> ZygoteProcess:
         if self._key.work:
             await anyio.to_thread.run_sync(remove_left_behind, Path(self._key.work))
-        if self._key.backend == "process" and not self._key.packages:
-            return ZygoteProcess(self._key, None, self._reuse)
-        given = await anyio.to_thread.run_sync(self._open_given)
+        cwasm, packages = await anyio.to_thread.run_sync(self._open_given)
         try:
-            return ZygoteProcess(self._key, given, self._reuse)
+            return ZygoteProcess(self._key, self._reuse, cwasm=cwasm, packages=packages)
         finally:
-            os.close(given)
+            for descriptor in (cwasm, packages):
+                if descriptor != NONE:
+                    os.close(descriptor)
 
-    def _open_given(self) -> int:
-        if self._key.backend == "process":
-            return open_folder(Path(self._key.packages))
-        return self._open_cwasm()  # it may have to be compiled first
+    def _open_given(self) -> tuple[int, int]:
+        cwasm = NONE if self._key.backend == "process" else self._open_cwasm()  # it may have to be compiled first
+        try:
+            return cwasm, open_folder(Path(self._key.packages)) if self._key.packages else NONE
+        except BaseException:
+            if cwasm != NONE:
+                os.close(cwasm)
+            raise
 
     async def _keep(self, zygote: ZygoteProcess) -> None:
         async with anyio.create_task_group() as self._tasks:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from belljar.errors import WallError
 from belljar.rpc.messages import Ready
+from belljar.sandbox.carried import Carried
 from belljar.sandbox.channel import Reporter
 from belljar.sandbox.walls import prepare
 from belljar.sandbox.worker import Worker
@@ -33,7 +34,8 @@ class _Wasm:
         self._wall = prepare(waive=frozenset(config.waive))
         self._zygote = Zygote(control, self._confine)
         self._room: Room | None = None
-        self.worker = Worker(self._serve)
+        carried = Carried.read(config.packages) if config.packages >= 0 else None
+        self.worker = Worker(self._serve, carried)
 
     def _serve(self) -> None:
         missing = {"wall", "monotonic", "random"} - self.worker.shadowed

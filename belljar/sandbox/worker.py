@@ -19,6 +19,7 @@ from typing import Any
 from belljar.errors import ProtocolError
 from belljar.rpc.frames import Frames, encode
 from belljar.rpc.messages import Execute, Fault, Ready, Result
+from belljar.sandbox.carried import Carried
 from belljar.sandbox.channel import CHUNK, Reporter, answer_text, calls_of, decisions_of, ending, logs_of
 from belljar.sandbox.timeline import Timeline
 
@@ -33,8 +34,9 @@ _FORK_POINT = 2
 class Worker:
     """The imports of one box. `attach` is called once, in the forked process."""
 
-    def __init__(self, fork_point: Callable[[], None]) -> None:
+    def __init__(self, fork_point: Callable[[], None], carried: Carried | None = None) -> None:
         self._fork_point = fork_point
+        self._carried = carried or Carried({})
         self._reporter: Reporter | None = None
         self._ready: Ready | None = None
         self._asked = 0
@@ -96,6 +98,9 @@ class Worker:
         elif stream:
             for message in logs_of(stream, text):
                 self._reporter.send(message)
+
+    def packaged(self, store: Any, path: str) -> str | None:
+        return self._carried.give(path)
 
     def random_bytes(self, store: Any, count: int) -> bytes:
         self._shadowed.add("random")

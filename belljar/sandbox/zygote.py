@@ -33,14 +33,15 @@ from belljar.rpc.messages import Fault
 if TYPE_CHECKING:
     from belljar.sandbox._threads import Threads
 
-__all__ = ["RECORD", "Zygote", "ZygoteConfig", "main"]
+__all__ = ["NONE", "RECORD", "Zygote", "ZygoteConfig", "main"]
 
 RECORD = struct.Struct("<cxxxiI")
 """What the zygote says: kind, pid (or length of the text that follows), wait status."""
 
 # The channel, two prints, a work folder.
 _MOST_DESCRIPTORS = 4
-_NONE = -1
+NONE = -1
+"""In place of a descriptor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,10 @@ class ZygoteConfig:
     waive: tuple[str, ...]
     reuse: int
     """Runs one worker may serve."""
-    cwasm: int = _NONE
+    cwasm: int = NONE
     """Descriptor of the compiled guest; wasm."""
-    packages: int = _NONE
-    """Descriptor of the folder with the dependencies, if there are any; process."""
+    packages: int = NONE
+    """Descriptor of the folder with the dependencies, if there are any."""
     work: bool = False
     """Whether each worker is given a work folder; process."""
 

@@ -12,13 +12,14 @@ import platform
 
 import wit_world
 
-from . import patched, stdlib
+from . import packages, patched, stdlib
 from .plug import plug
 from .rehearsal import rehearse
 from .runner import execute
 from .seam import Job
 
 CARRIED = stdlib.install("/python")
+packages.install(wit_world.packaged)
 
 
 class _Component:

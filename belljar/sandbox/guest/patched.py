@@ -1,17 +1,20 @@
-"""Three parts of the standard library that need the border, patched for one run.
+"""Four parts of the standard library that need the border, patched for one run.
 
 `time.sleep` would block inside WASI: there it becomes a wait at the border, where the host's deadline and clock are.
 Answers that arrive meanwhile are settled, and their callbacks run when the loop gets its turn, as with any blocking
-sleep. `os.write` to descriptors 1 and 2 becomes a print. `random.seed` is made quiet until a run seeds it, because the
-component's start would otherwise fetch 2.5 KB of entropy, a byte at a time.
+sleep. `select` would block there too, and has no descriptors to wait for: it sleeps, or says so. `os.write` to
+descriptors 1 and 2 becomes a print. `random.seed` is made quiet until a run seeds it, because the component's start
+would otherwise fetch 2.5 KB of entropy, a byte at a time.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from .wire import Wire
@@ -38,7 +41,7 @@ def seed(value: str) -> None:
 
 
 def install(wire: Wire) -> None:
-    """Patch `time.sleep` and `os.write` for this run."""
+    """Patch `time.sleep`, `select` and `os.write` for this run."""
 
     def sleep(seconds: float, /) -> None:
         if seconds < 0:
@@ -49,7 +52,28 @@ def install(wire: Wire) -> None:
 
     if sys.platform == "wasi":  # a native box has threads that sleep, and one that may step
         time.sleep = sleep
+        _patch_select(sleep)
     os.write = _write
+
+
+def _patch_select(sleep: Callable[[float], None]) -> None:
+    import select
+
+    def wait(r: Any, w: Any, x: Any, timeout: float | None = None, /) -> tuple[list[Any], list[Any], list[Any]]:
+        if r or w or x or timeout is None:
+            raise _nothing_to_wait_for()
+        sleep(timeout)
+        return [], [], []
+
+    def poll() -> Any:
+        raise _nothing_to_wait_for()
+
+    select.select = wait
+    select.poll = poll
+
+
+def _nothing_to_wait_for() -> OSError:
+    return OSError(errno.ENOSYS, "a box has no descriptors to wait for")
 
 
 def _write(fd: int, data: Any, /) -> int:

@@ -25,8 +25,8 @@ from typing import Any
 from belljar import show
 from belljar.errors import ConfigError
 from belljar.limits import MIB
-from belljar.sandbox.packages.store import Locked, Store, approval_required
-from belljar.sandbox.packages.unpacked import FOLDER, WRITABLE_FOLDER, finish
+from belljar.sandbox.packages.store import GUEST_PYTHON, Locked, Store, approval_required
+from belljar.sandbox.packages.unpacked import FOLDER, WRITABLE_FOLDER, check_pure, finish
 
 __all__ = ["MAX_UNPACKED", "Approve", "Installation"]
 
@@ -36,6 +36,7 @@ _MAX_FILES = 50_000
 _DEADLINE_S = 600.0
 _TICK_S = 0.2
 _KEPT_OUTPUT = 2000
+_MOST_SAID = 400
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PREFIXES = ("UV_", "PIP_", "NETRC")
 _PROXIES = frozenset({"http_proxy", "https_proxy", "no_proxy", "all_proxy"})
@@ -50,6 +51,7 @@ class Installation:
     def __init__(self, store: Store, approve: Approve) -> None:
         self._store = store
         self._approve = approve
+        self._boxed = store.backend != "process"
         self._uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
 
     def run(self) -> Path:
@@ -63,7 +65,7 @@ class Installation:
             locked = store.locked() or self._lock()
             if not store.approved(locked):
                 if not self._approve("install", locked.pinned):
-                    raise approval_required(store.requirements)
+                    raise approval_required(store.requirements, store.backend)
                 store.approve(locked)
             path = store.environment(locked)
             if not path.is_dir():
@@ -75,16 +77,18 @@ class Installation:
     def _lock(self) -> Locked:
         store = self._store
         if not self._approve("look up", store.requirements):
-            raise approval_required(store.requirements)
+            raise approval_required(store.requirements, store.backend)
         store.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(prefix="lock-", dir=store.folder) as scratch:
             wanted, lock = Path(scratch) / "requirements.in", Path(scratch) / "requirements.lock"
             wanted.write_text("".join(f"{line}\n" for line in store.requirements), encoding="utf-8")
             if self._uv:
-                _call([self._uv, "pip", "compile", *_UV_LOCK, "--python", sys.executable, wanted, "-o", lock], scratch)
+                python = ["--python", sys.executable, *(_UV_BOXED if self._boxed else ())]
+                self._call([self._uv, "pip", "compile", *_UV_LOCK, *python, wanted, "-o", lock], scratch)
             else:
                 report = Path(scratch) / "report.json"
-                _call([*_PIP, "install", *_PIP_LOCK, "--report", report, "-r", wanted], scratch)
+                boxed = (*_PIP_BOXED, "--target", Path(scratch) / "none") if self._boxed else ()
+                self._call([*_PIP, "install", *_PIP_LOCK, *boxed, "--report", report, "-r", wanted], scratch)
                 lock.write_text(_lock_of(report), encoding="utf-8")
             os.replace(wanted, store.folder / wanted.name)
             os.replace(lock, store.folder / lock.name)
@@ -100,15 +104,30 @@ class Installation:
             lock.write_text(locked.text, encoding="utf-8")
             if self._uv:
                 command = [self._uv, "pip", "install", *_UV_INSTALL, "--python", sys.executable]
+                command += _UV_BOXED if self._boxed else ()
             else:
-                command = [*_PIP, "install", *_PIP_INSTALL]
-            _call([*command, "--target", fresh, "-r", lock], scratch, watched=fresh)
+                command = [*_PIP, "install", *_PIP_INSTALL, *(_PIP_BOXED if self._boxed else ())]
+            self._call([*command, "--target", fresh, "-r", lock], scratch, watched=fresh)
             _check_size(fresh)
-            finish(fresh)
+            if self._boxed:
+                check_pure(fresh)
+            finish(fresh, compiled=not self._boxed)
             with suppress(FileExistsError, NotADirectoryError):  # another process was first
                 _move(fresh, path)
 
+    def _call(self, command: Sequence[str | Path], folder: str, *, watched: Path | None = None) -> None:
+        try:
+            _call(command, folder, watched=watched)
+        except ConfigError as exc:
+            if not self._boxed:
+                raise
+            raise ConfigError(f"{_PURE}; for others use --backend process ({exc.message[:_MOST_SAID]})") from exc
 
+
+_PURE = "a wasm box takes packages of pure Python alone"
+# Wheels for any platform. uv has no name for WASI: that of Pyodide takes those, and its own, which are found out later.
+_UV_BOXED = ("--python-version", GUEST_PYTHON, "--python-platform", "wasm32-pyodide2025")
+_PIP_BOXED = ("--python-version", GUEST_PYTHON, "--platform", "any", "--implementation", "py", "--abi", "none")
 _UV_LOCK = ("--quiet", "--generate-hashes", "--only-binary", ":all:", "--no-header", "--no-annotate")
 _UV_INSTALL = (
     "--quiet",
@@ -168,8 +187,8 @@ def _call(command: Sequence[str | Path], folder: str, *, watched: Path | None = 
             child.wait()
         if child.returncode != 0:
             said.seek(max(0, said.tell() - _KEPT_OUTPUT))
-            words = show.text(said.read(_KEPT_OUTPUT).decode("utf-8", "replace").strip(), max_chars=_KEPT_OUTPUT)
-            raise ConfigError(f"the dependencies cannot be installed: {words}")
+            words = " ".join(said.read(_KEPT_OUTPUT).decode("utf-8", "replace").split())
+            raise ConfigError(f"the dependencies cannot be installed: {show.text(words, max_chars=_KEPT_OUTPUT)}")
 
 
 def _ended(child: subprocess.Popen[bytes]) -> bool:

@@ -23,7 +23,10 @@ from pathlib import Path
 
 from belljar.errors import BelljarError, Code, ConfigError
 
-__all__ = ["Locked", "Store", "ready"]
+__all__ = ["GUEST_PYTHON", "Locked", "Store", "ready"]
+
+GUEST_PYTHON = "3.14"
+"""The Python in a wasm box."""
 
 _PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*==[^\s\\;]+)", re.MULTILINE)
 # A lock of 64 requirements and all they need, with the hashes of every wheel of each.
@@ -45,11 +48,12 @@ class Locked:
 
 
 class Store:
-    """The files of one set of requirements, for this Python."""
+    """The files of one set of requirements, for this Python or the one in a wasm box."""
 
-    def __init__(self, cache: Path, data: Path, requirements: Sequence[str]) -> None:
+    def __init__(self, cache: Path, data: Path, requirements: Sequence[str], backend: str = "process") -> None:
         self.requirements = tuple(requirements)
-        key = hashlib.sha256("\n".join((_python(), *requirements)).encode()).hexdigest()[:24]
+        self.backend = backend
+        key = hashlib.sha256("\n".join((_python(backend), *requirements)).encode()).hexdigest()[:24]
         self.folder = cache / "packages" / key
         self._approved = data / "approved"
 
@@ -89,30 +93,33 @@ class Store:
             raise ConfigError(f"cannot remember the approval in {self._approved}: {exc.strerror}") from exc
 
 
-def ready(cache: Path, data: Path, requirements: Sequence[str]) -> Path | None:
-    """The environment of these requirements; None for none of them.
+def ready(cache: Path, data: Path, requirements: Sequence[str], backend: str = "process") -> Path | None:
+    """The environment of these requirements for a kind of box; None for none of them.
 
     Raises:
         BelljarError: APPROVAL_REQUIRED: nobody has approved and installed them yet.
     """
     if not requirements:
         return None
-    store = Store(cache, data, requirements)
+    store = Store(cache, data, requirements, backend)
     locked = store.locked()
     if locked is not None and store.approved(locked) and (path := store.environment(locked)).is_dir():
         return path
-    raise approval_required(requirements)
+    raise approval_required(requirements, backend)
 
 
-def approval_required(requirements: Sequence[str]) -> BelljarError:
+def approval_required(requirements: Sequence[str], backend: str) -> BelljarError:
     """What a run ends in whose dependencies nobody has approved."""
     names = ", ".join(requirements)
+    native = "" if backend == "process" else "; for packages with native code, with --backend process as well"
     return BelljarError(
-        f"it depends on packages nobody has approved here ({names[:500]}): run it with --install to fetch them",
+        f"it depends on packages nobody has approved here ({names[:500]}): run it with --install to fetch them{native}",
         code=Code.APPROVAL_REQUIRED,
     )
 
 
-def _python() -> str:
+def _python(backend: str) -> str:
     """What a wheel has to fit."""
+    if backend != "process":
+        return f"wasm {GUEST_PYTHON} any"
     return f"{sys.implementation.cache_tag} {sysconfig.get_platform()} {sys.version_info.minor}"

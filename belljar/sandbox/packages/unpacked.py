@@ -20,12 +20,14 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from belljar import show
 from belljar.errors import ConfigError, WallError
 from belljar.limits import MIB
 from belljar.sandbox.compiled import search_path
 
-__all__ = ["FOLDER", "WRITABLE_FOLDER", "finish", "main"]
+__all__ = ["FOLDER", "WRITABLE_FOLDER", "check_pure", "finish", "main"]
 
+_NATIVE = frozenset((".so", ".pyd", ".dylib", ".dll", ".wasm"))
 _FILE, FOLDER, WRITABLE_FOLDER = 0o444, 0o555, 0o755
 
 # Of one module: the largest we have met has 3 MiB.
@@ -41,7 +43,18 @@ _LENGTH = struct.Struct("<I")
 _HEADER = importlib.util.MAGIC_NUMBER + struct.pack("<I", 1) + bytes(8)
 
 
-def finish(folder: Path) -> None:
+def check_pure(folder: Path) -> None:
+    """
+    Raises:
+        ConfigError: a package in it has native code; names it.
+    """
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in _NATIVE or ".so." in path.name:
+            name = path.relative_to(folder).parts[0].removesuffix(path.suffix)
+            raise ConfigError(f"{show.name(name)} has native code, which a wasm box cannot run: use --backend process")
+
+
+def finish(folder: Path, *, compiled: bool = True) -> None:
     """Check, compile and write-protect an environment.
 
     Raises:
@@ -49,7 +62,8 @@ def finish(folder: Path) -> None:
         WallError: sources cannot be compiled behind a wall on this machine.
     """
     sources = list(_checked(folder))
-    _compile(sources)
+    if compiled:
+        _compile(sources)
     _protect(folder)
 
 

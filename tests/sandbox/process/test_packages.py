@@ -5,13 +5,11 @@ The index is a folder of wheels made here; the installers are real.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import stat
 import textwrap
-import zipfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from belljar.sandbox.loader import load_code
 from belljar.sandbox.packages import Installation, Store, installer, ready, requirements_of
 from belljar.sandbox.packages.requirements import normalized
 from tests.sandbox.process.conftest import BACKEND
+from tests.sandbox.wheels import Asked, wheel
 from tests.worlds import ALL, config_in
 
 # What is asked for
@@ -88,57 +87,7 @@ def test_too_many_are_refused() -> None:
         normalized([f"p{n}" for n in range(65)])
 
 
-# Wheels of our own
-
-
-def wheel(folder: Path, name: str, files: dict[str, str | bytes], requires: Sequence[str] = ()) -> None:
-    """A wheel of these files."""
-    distribution = name.replace("-", "_")
-    info = f"{distribution}-1.0.dist-info"
-    about = "".join(f"Requires-Dist: {each}\n" for each in requires)
-    content: dict[str, bytes] = {path: data.encode() if isinstance(data, str) else data for path, data in files.items()}
-    content[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{about}".encode()
-    content[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    record = "".join(f"{path},sha256={_digest(data)},{len(data)}\n" for path, data in content.items())
-    content[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
-    with zipfile.ZipFile(folder / f"{distribution}-1.0-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as file:
-        for path, data in content.items():
-            file.writestr(path, data)
-
-
-def _digest(data: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-
-
-class Asked:
-    """A person who says yes, or not, and what they were asked."""
-
-    def __init__(self, *yes: str) -> None:
-        self.yes = yes
-        self.questions: list[tuple[str, tuple[str, ...]]] = []
-
-    def __call__(self, what: str, names: Sequence[str]) -> bool:
-        self.questions.append((what, tuple(names)))
-        return what in self.yes
-
-
-@pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of wheels, and no other index."""
-    folder = tmp_path / "index"
-    folder.mkdir()
-    for name in list(os.environ):
-        if name.startswith(("PIP_", "UV_")):
-            monkeypatch.delenv(name)
-    settings = tmp_path / "uv.toml"
-    settings.write_text(f"no-index = true\nfind-links = [{str(folder)!r}]\n")
-    monkeypatch.setenv("UV_CONFIG_FILE", str(settings))
-    monkeypatch.setenv("UV_OFFLINE", "1")
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    return folder
+# Made of wheels of our own
 
 
 @pytest.fixture(scope="module")
@@ -338,12 +287,13 @@ async def test_what_it_depends_on_is_read_only_for_it(run_with: Any, installed: 
 
 @pytest.mark.anyio
 async def test_without_a_yes_nothing_runs(run_with: Any, jar: Jar) -> None:
-    """The run ends before a box is spent on it; on wasm it says what to do."""
+    """The run ends before a box is spent on it; on wasm it says what to do about native code."""
     with pytest.raises(BelljarError, match="--install") as caught:
         await run_with("belljar-test-unheard-of", "1")
     assert caught.value.code == Code.APPROVAL_REQUIRED
-    with pytest.raises(ConfigError, match="--backend process"):
+    with pytest.raises(BelljarError, match="--backend process") as caught:
         await jar.run("# /// script\n# dependencies = ['numpy']\n# ///\n1")
+    assert caught.value.code == Code.APPROVAL_REQUIRED
 
 
 @pytest.mark.anyio
@@ -355,12 +305,14 @@ async def test_a_version_of_a_library_of_ours_is_its_own(run_with: Any, installe
 
 
 @pytest.mark.anyio
-async def test_numpy(jar: Jar, run_with: Any, needs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_numpy(jar: Jar, run_with: Any) -> None:
     """Native wheels work: vectors, linear algebra on threads, memory counted. From the machine's own index."""
     paths = jar.config.paths
     try:
         Installation(Store(paths.cache, paths.data, ("numpy",)), Asked("look up", "install")).run()
     except ConfigError as exc:
+        if os.environ.get("CI") == "true":
+            raise
         pytest.skip(f"no numpy can be had here: {exc.message[:200]}")
     assert (await run_with("numpy", "import numpy\nint(numpy.arange(5).sum())")).unwrap() == 10
     code = "import numpy as np\na = np.eye(300) * 2\n[float(np.linalg.det(a[:5, :5])), float((a @ a).sum())]"
