@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from belljar import __version__, show
 from belljar.server.edge import Edge, request_id
 from belljar.server.problems import Problem, respond
-from belljar.server.routes import _documents as documents
+from belljar.server.routes import _schemas as schemas
 from belljar.server.routes import docs, health, learning, registry, stats, traces
 from belljar.server.services import Services
 from belljar.server.settings import Settings
@@ -110,12 +110,12 @@ def _document(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = made()
-            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            named = document.setdefault("components", {}).setdefault("schemas", {})
             for unused in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(unused, None)
-            schemas |= documents.components()
+                named.pop(unused, None)
+            named |= schemas.components()
             body = TypeAdapter(registry.PublicationBody).json_schema(ref_template="#/components/schemas/{model}")
-            schemas["PublicationBody"] = body
+            named["PublicationBody"] = body
             for methods in document["paths"].values():
                 for operation in methods.values():
                     # Our 400 is what FastAPI announces as 422.

@@ -118,7 +118,7 @@ class Decision(_Wire):
 
     def __post_init__(self) -> None:
         if not self.known(self.node_id, self.outcome):
-            raise ValueError("a decision's nodeId is L and a line, its outcome true, false or case:n")
+            raise ValueError("nodeId is L and a line, outcome true, false or case:n")
 
     @staticmethod
     def known(node_id: str, outcome: str) -> bool:
@@ -184,9 +184,9 @@ class Trace(_Wire):
     metadata: TraceMetadata = field(default_factory=TraceMetadata)
 
     def __post_init__(self) -> None:
-        for trace_id in (self.trace_id, self.parent_trace_id):
+        for key, trace_id in (("traceId", self.trace_id), ("parentTraceId", self.parent_trace_id)):
             if trace_id is not None and _UUID.fullmatch(trace_id) is None:
-                raise ValueError("a trace id is a UUID in lower case")
+                raise ValueError(f"{key} is a UUID in lower case")
         if _SHA256.fullmatch(self.capability_hash) is None:
             raise ValueError("capabilityHash is a SHA-256 in hex, or empty")
         _need_duration(self.duration_ms)
@@ -205,8 +205,9 @@ def decode(wire: Mapping[str, Any]) -> Trace:
         return _adapter().validate_python(wire)
     except pydantic.ValidationError as exc:
         first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = show.text(".".join(map(str, first["loc"])), max_chars=100) or "the trace"
-        raise ValidationError(f"not a trace: {place}: {first['msg']}") from None
+        place = show.text(".".join(map(str, first["loc"])), max_chars=100)
+        what = first["msg"].removeprefix("Value error, ")
+        raise ValidationError(f"not a trace: {place}: {what}" if place else f"not a trace: {what}") from None
 
 
 @cache
@@ -239,7 +240,7 @@ def _plain(value: Any) -> Any:
 
 def _need_duration(value: float) -> None:
     if not 0.0 <= value < math.inf:
-        raise ValueError("a duration is a finite number of milliseconds, not negative")
+        raise ValueError("durationMs is a finite number of milliseconds, not negative")
 
 
 def _need_time(value: str) -> None:
@@ -248,4 +249,4 @@ def _need_time(value: str) -> None:
     except ValueError:
         placed = False
     if not placed:
-        raise ValueError("a timestamp is ISO 8601 with an offset")
+        raise ValueError("timestamp is ISO 8601 with an offset")

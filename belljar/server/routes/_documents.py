@@ -6,36 +6,34 @@ import hashlib
 from typing import Any
 
 from fastapi import Path
-from pydantic import TypeAdapter
 
 from belljar.server.bodies import JSON, MSGPACK
 from belljar.server.problems import PROBLEM_JSON
+from belljar.server.routes import _schemas as schemas
+from belljar.server.routes._schemas import Schema
 from belljar.server.settings import MAX_TRACES
-from belljar.tracing.types import Trace
 
 __all__ = [
     "ANONYMIZE_ANSWERS",
     "BATCH",
     "BATCH_ANSWERS",
+    "CAPABILITIES_ANSWERS",
+    "CAPABILITY_ANSWERS",
+    "FQDN",
     "LEARNING_ANSWERS",
     "LIST_ANSWERS",
     "PUBLICATION",
     "PUBLISH_ANSWERS",
-    "REGISTRY_ANSWERS",
     "STATS_ANSWERS",
     "SUGGEST_ANSWERS",
     "TRACE_ANSWERS",
     "TRACE_ID",
-    "components",
     "problems",
 ]
 
-_Schema = dict[str, Any]
-
-TRACE_ID = Path(alias="traceId", max_length=64, description="A UUID in lower case.")
-
 _ID = "019a0000-0000-7000-8000-000000000001"
-_TRACE_EXAMPLE: _Schema = {
+TRACE_ID = Path(alias="traceId", max_length=64, description="A UUID in lower case.", examples=[_ID])
+_TRACE_EXAMPLE: Schema = {
     "traceId": _ID,
     "capabilityId": "local.default.git.release_notes.a7f3",
     "capabilityHash": "a7f3" + "0" * 60,
@@ -60,8 +58,15 @@ _TRACE_EXAMPLE: _Schema = {
     "decisions": [{"nodeId": "L12", "outcome": "true", "condition": "len(commits) > 10"}],
     "metadata": {"backend": "wasm", "sdkVersion": "0.1.0"},
 }
-_STORED_EXAMPLE: _Schema = {**_TRACE_EXAMPLE, "priority": 0.5, "predicted": 0.5, "tdError": 0.5, "children": []}
-_RESULT: _Schema = {
+_ADDED = {"priority": 0.5, "predicted": 0.5, "tdError": 0.5, "receivedAt": "2026-01-02T03:04:06.000000Z"}
+_SUMMARY_EXAMPLE: Schema = {
+    **{name: value for name, value in _TRACE_EXAMPLE.items() if name not in ("taskResults", "decisions", "metadata")},
+    **_ADDED,
+    "calls": 1,
+    "mockedShare": 0.0,
+}
+_STORED_EXAMPLE: Schema = {**_TRACE_EXAMPLE, **_ADDED, "children": []}
+_RESULT: Schema = {
     "type": "object",
     "required": ["traceId", "status"],
     "properties": {
@@ -71,7 +76,7 @@ _RESULT: _Schema = {
         "message": {"type": "string", "description": "Names the first field that is wrong; never its value."},
     },
 }
-_BATCH_RESULT: _Schema = {
+_BATCH_RESULT: Schema = {
     "type": "object",
     "required": ["received", "stored", "duplicates", "results", "errors"],
     "properties": {
@@ -115,11 +120,11 @@ _WHY = {
 }
 
 
-def _json(schema: _Schema, example: Any) -> _Schema:
+def _json(schema: Schema, example: Any) -> Schema:
     return {"application/json": {"schema": schema, "example": example}}
 
 
-def problems(*statuses: int) -> dict[int | str, _Schema]:
+def problems(*statuses: int) -> dict[int | str, Schema]:
     """The problems a route may answer with."""
     reference = {"$ref": "#/components/schemas/Problem"}
     return {
@@ -127,13 +132,14 @@ def problems(*statuses: int) -> dict[int | str, _Schema]:
     }
 
 
-def _answers(schema: _Schema, example: Any, *statuses: int, **more: _Schema) -> dict[int | str, _Schema]:
-    ok: _Schema = {"description": "As asked.", "content": _json(schema, example), **more}
+def _answers(schema: Schema, example: Any, *statuses: int, **more: Schema) -> dict[int | str, Schema]:
+    ok: Schema = {"description": "As asked.", "content": _json(schema, example), **more}
     return {200: ok, **problems(400, 401, 403, 429, 503, *statuses)}
 
 
 _TRACE_REF = {"$ref": "#/components/schemas/Trace"}
-_BATCH_SCHEMA: _Schema = {
+_STORED_REF = {"$ref": "#/components/schemas/StoredTrace"}
+_BATCH_SCHEMA: Schema = {
     "oneOf": [
         {
             "type": "object",
@@ -143,7 +149,7 @@ _BATCH_SCHEMA: _Schema = {
         {"type": "array", "maxItems": MAX_TRACES, "items": _TRACE_REF},
     ]
 }
-BATCH: _Schema = {
+BATCH: Schema = {
     "requestBody": {
         "required": True,
         "content": {
@@ -152,50 +158,85 @@ BATCH: _Schema = {
         },
     }
 }
-BATCH_ANSWERS: dict[int | str, _Schema] = {
+BATCH_ANSWERS: dict[int | str, Schema] = {
     200: {"description": "All are stored, now or before.", "content": _json(_BATCH_RESULT, _ALL_STORED)},
     207: {"description": "Some are not stored; `results` says which and why.", "content": _json(_BATCH_RESULT, _MIXED)},
     **problems(400, 401, 403, 408, 413, 415, 429, 503),
 }
 
-_PAGED = {"next": {"type": ["string", "null"], "description": "The cursor of the next page; null on the last."}}
 _LINK = {"Link": {"description": 'The next page: <...>; rel="next".', "schema": {"type": "string"}}}
 LIST_ANSWERS = _answers(
-    {"type": "object", "properties": {"traces": {"type": "array", "items": {"type": "object"}}, **_PAGED}},
-    {"traces": [{"traceId": _ID, "success": True, "priority": 0.5}], "next": None},
+    schemas.TRACE_PAGE,
+    {"traces": [_SUMMARY_EXAMPLE], "next": None},
     headers=_LINK,
 )
-TRACE_ANSWERS: dict[int | str, _Schema] = {
-    **_answers({"type": "object"}, _STORED_EXAMPLE, 404, headers={"ETag": {"schema": {"type": "string"}}}),
+TRACE_ANSWERS: dict[int | str, Schema] = {
+    **_answers(_STORED_REF, _STORED_EXAMPLE, 404, headers={"ETag": {"schema": {"type": "string"}}}),
     304: {"description": "It is as in If-None-Match."},
 }
 ANONYMIZE_ANSWERS = _answers(
-    {"type": "object"},
+    _STORED_REF,
     {**_STORED_EXAMPLE, "taskResults": [], "anonymizedAt": "2026-01-02T03:04:05.678000Z"},
     404,
 )
 
 _CODE = "async def main():\n    return await mcp.git.git_log()\n"
-_CAPABILITY_EXAMPLE: _Schema = {
+_CAPABILITY_EXAMPLE: Schema = {
     "fqdn": "acme.default.git.release_notes",
     "sha256": hashlib.sha256(_CODE.encode()).hexdigest(),
     "code": _CODE,
     "description": "What changed, grouped by author",
     "permissions": ["git:git_log"],
 }
-PUBLICATION: _Schema = {
+_PUBLISHED_EXAMPLE: Schema = {
+    **_CAPABILITY_EXAMPLE,
+    "id": "7d444840-9dc0-41d1-b245-5ffdce74fad2",
+    "fqdn": f"{_CAPABILITY_EXAMPLE['fqdn']}.{_CAPABILITY_EXAMPLE['sha256'][:4]}",
+    "schema": None,
+    "servers": [],
+    "dependencies": [],
+    "publishedAt": "2026-01-02T03:04:05.678000Z",
+}
+_CAPABILITY_REF = {"$ref": "#/components/schemas/Capability"}
+PUBLICATION: Schema = {
     "requestBody": {
         "required": True,
         "content": _json({"$ref": "#/components/schemas/PublicationBody"}, _CAPABILITY_EXAMPLE),
     }
 }
-PUBLISH_ANSWERS: dict[int | str, _Schema] = {
-    **_answers({"type": "object"}, _CAPABILITY_EXAMPLE, 408, 409, 413, 415),
-    201: {"description": "It is new.", "content": _json({"type": "object"}, _CAPABILITY_EXAMPLE)},
+PUBLISH_ANSWERS: dict[int | str, Schema] = {
+    **_answers(_CAPABILITY_REF, _PUBLISHED_EXAMPLE, 408, 409, 413, 415),
+    201: {"description": "It is new.", "content": _json(_CAPABILITY_REF, _PUBLISHED_EXAMPLE)},
 }
-REGISTRY_ANSWERS = _answers({"type": "object"}, _CAPABILITY_EXAMPLE, 404)
-STATS_ANSWERS = _answers({"type": "object"}, {"total": {"count": 1, "successRate": 1.0}})
-_SUGGESTION: _Schema = {
+CAPABILITIES_ANSWERS = _answers(
+    schemas.CAPABILITY_PAGE,
+    {"capabilities": [{name: value for name, value in _PUBLISHED_EXAMPLE.items() if name != "code"}], "next": None},
+    headers=_LINK,
+)
+CAPABILITY_ANSWERS: dict[int | str, Schema] = {
+    **_answers(_CAPABILITY_REF, _PUBLISHED_EXAMPLE, 404, headers={"ETag": {"schema": {"type": "string"}}}),
+    304: {"description": "It is as in If-None-Match."},
+}
+FQDN = Path(
+    max_length=400,
+    description="`org.project.namespace.action`, the same with a hash, or a whole hash alone.",
+    examples=[_PUBLISHED_EXAMPLE["fqdn"]],
+)
+_GROUP_EXAMPLE = {
+    "name": "git:git_log",
+    "count": 4,
+    "failures": 1,
+    "successRate": 0.75,
+    "mocked": 0,
+    "p50Ms": 8.1,
+    "p95Ms": 20.5,
+    "sampled": 4,
+    "lastAt": "2026-01-02T03:04:05.678000Z",
+}
+STATS_ANSWERS = _answers(
+    schemas.STATS, {"total": {**_GROUP_EXAMPLE, "name": ""}, "capabilities": [], "tools": [_GROUP_EXAMPLE]}
+)
+_SUGGESTION: Schema = {
     "capabilityId": "acme.default.git.release_notes.a7f3",
     "score": 0.41,
     "successRate": 0.95,
@@ -203,17 +244,13 @@ _SUGGESTION: _Schema = {
     "n": 20,
     "evidence": [_ID],
 }
-SUGGEST_ANSWERS = _answers({"type": "object"}, {"suggestions": [_SUGGESTION], "abstained": False, "model": "counts"})
-LEARNING_ANSWERS = _answers({"type": "object"}, {"model": "counts", "known": {"tool": {"things": 3, "n": 120}}})
-
-
-def components() -> dict[str, _Schema]:
-    """Schemas that the answers above refer to."""
-    trace = TypeAdapter(Trace).json_schema(ref_template="#/components/schemas/{model}")
-    inner = trace.pop("$defs")
-    texts = ("type", "title", "detail", "code", "requestId")
-    problem = {
-        "type": "object",
-        "properties": {**{name: {"type": "string"} for name in texts}, "status": {"type": "integer"}},
-    }
-    return {**inner, "Trace": trace, "Problem": {**problem, "required": [*texts, "status"]}}
+SUGGEST_ANSWERS = _answers(schemas.SUGGESTIONS, {"suggestions": [_SUGGESTION], "abstained": False, "model": "counts"})
+_SURPRISE = {"traces": 12, "meanAbsTdError": 0.2, "brier": 0.06}
+_STATE = {
+    "model": "counts",
+    "reason": "the only scorer of this version",
+    "known": {"tool": {"things": 3, "n": 120}},
+    "surprise": [_SURPRISE],
+    "mostSurprising": [{"traceId": _ID, "priority": 0.97}],
+}
+LEARNING_ANSWERS = _answers(schemas.LEARNING, _STATE)

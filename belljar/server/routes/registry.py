@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from belljar import show
@@ -24,10 +24,7 @@ router = APIRouter(prefix="/api/registry", tags=["registry"])
 Parts = Annotated[Services, Depends(services)]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 _MAX_NAMES = 256
-_Fqdn = Annotated[
-    str,
-    Path(max_length=400, description="`org.project.namespace.action`, the same with a hash, or a whole hash alone."),
-]
+_Fqdn = Annotated[str, documents.FQDN]
 
 
 class PublicationBody(BaseModel):
@@ -87,7 +84,7 @@ async def publish(request: Request, who: Publish, parts: Parts) -> Response:
     return json_answer(answer, status)
 
 
-@router.get("", summary="List capabilities", responses=documents.REGISTRY_ANSWERS)
+@router.get("", summary="List capabilities", responses=documents.CAPABILITIES_ANSWERS)
 async def list_capabilities(
     request: Request,
     who: Read,
@@ -107,7 +104,7 @@ async def list_capabilities(
     return json_answer(body, headers=linked(request, following))
 
 
-@router.get("/{fqdn}", summary="Fetch a capability", responses=documents.REGISTRY_ANSWERS)
+@router.get("/{fqdn}", summary="Fetch a capability", responses=documents.CAPABILITY_ANSWERS)
 async def fetch(request: Request, who: Read, parts: Parts, fqdn: _Fqdn) -> Response:
     """With its code. Without a hash: the newest that is not yanked. With one: exactly that, and marked if yanked."""
 
