@@ -125,6 +125,7 @@ class Outbox:
         files.clear_unfinished(folder, found.unfinished)
         with self._database.reading() as db:
             waiting = db.execute("SELECT EXISTS (SELECT 1 FROM trace)").fetchone()[0]
+        self._intake.losses(folder, found.losses)
         if not found.segments and not waiting:
             return 0
         with self._database.transaction() as db:

@@ -15,8 +15,9 @@ Nothing here raises into a run. What cannot be kept is dropped and counted under
     dropped.untrusted    the folder is not ours alone, or no folder
 
 What a process dropped it writes into its own segment with the next trace that fits, or at the end; so the outbox hears
-of it. `append` may be called by many threads, and after a fork by both sides: the child lets go of its copy of the
-parent's segment and begins one of its own.
+of it. Where not even that can be written, because the disk is full, it leaves the numbers beside (`storage.losses`).
+`append` may be called by many threads, and after a fork by both sides: the child lets go of its copy of the parent's
+segment and begins one of its own.
 
 Bounds: `max_bytes` is for segments and outbox together. The outbox keeps itself under three quarters of it, so that
 writers always have the last quarter. Age is not looked at here: only the outbox can tell an old trace from a wrong
@@ -38,6 +39,7 @@ from typing import TYPE_CHECKING
 from belljar.limits import MIB
 from belljar.tracing.destination import Destination
 from belljar.tracing.storage import folder as files
+from belljar.tracing.storage import losses
 from belljar.tracing.storage import segments as segments
 from belljar.tracing.texts import MaskedTrace
 
@@ -107,6 +109,8 @@ class SpoolWriter:
         self._counters = Counter[str]()
         # What the outbox has not been told yet.
         self._unsaid = Counter[str]()
+        # What of it stands beside, under which name.
+        self._beside = ("", Counter[str]())
         self._dropped: list[Dropped] = []
 
     @property
@@ -133,15 +137,42 @@ class SpoolWriter:
     def close(self) -> None:
         """Finish the segment, with what was counted last. A later append begins another one."""
         with self._lock:
-            if self._unsaid or self._dropped:
-                self._write(b"", last=True)
+            if (self._unsaid or self._dropped) and self._write(b"", last=True) is not None:
+                self._sum_up(0)
+                self._put_beside()
             self._finish()
 
     def _drop(self, reason: str) -> bool:
         with self._lock:
             for counters in (self._counters, self._unsaid):
                 counters.update({"captured": 1, f"dropped.{reason}": 1})
+            if reason in ("disk", "full"):
+                self._put_beside()
         return False
+
+    def _put_beside(self) -> None:
+        """Leave the numbers where they need no room, in case that nothing can be written before this process ends."""
+        try:
+            with files.opened(self.folder, create=True) as folder:
+                self._take_back(folder)
+                name = f"{files.LOST}{max(self._clock_ns(), 0):020d}-{os.getpid()}-{os.urandom(4).hex()}"
+                told = losses.note(folder, name, self._unsaid, files.listing(folder).losses)
+        except OSError:
+            return
+        if told:
+            self._unsaid, self._beside = told, (name, told.copy())
+
+    def _take_back(self, folder: int) -> None:
+        name, told = self._beside
+        self._beside = ("", Counter[str]())
+        if name and not losses.take_back(folder, name):
+            self._unsaid -= told  # somebody has counted it
+
+    def _sum_up(self, named: int) -> None:
+        """Of the segments that were dropped, only the newest are told by name."""
+        for dropped in self._dropped[: len(self._dropped) - named]:
+            self._unsaid.update(dropped.total)
+        del self._dropped[: max(len(self._dropped) - named, 0)]
 
     def _write(self, record: bytes, *, last: bool = False) -> str | None:
         """Append a record, after what is still unsaid; a reason if it could not be. `last`: drop nothing for it."""
@@ -163,6 +194,9 @@ class SpoolWriter:
             self._finish()
         segment = self._segment = self._segment or self._open(last)
         counted = b""
+        if self._beside[0]:
+            with files.opened(self.folder) as folder:
+                self._take_back(folder)
         if self._unsaid or self._dropped:
             counted = segments.encode_counters(dict(self._unsaid), self._dropped)
         if not segment.append(counted + record):
@@ -204,9 +238,8 @@ class SpoolWriter:
                 self._counters["dropped.full"] += tally.traces
                 self._dropped += tally.dropped
                 self._dropped.append(tally.as_dropped(name))
-        for dropped in self._dropped[:-_MAX_NAMED]:
-            self._unsaid.update(dropped.total)
-        del self._dropped[:-_MAX_NAMED]
+        if len(self._dropped) > _MAX_NAMED:
+            self._sum_up(_MAX_NAMED)
         return excess <= 0
 
     def _is_slack(self, folder: int) -> bool:

@@ -418,6 +418,71 @@ def test_a_full_disk_loses_only_what_it_refuses(tmp_path: Path) -> None:
     assert "outbox.db" in said["refused"] or str(tmp_path) in said["refused"]
 
 
+NO_ROOM = """
+import json, os, subprocess, sys
+from pathlib import Path
+from belljar.tracing.destination import Destination
+from belljar.tracing.outbox import Outbox
+from belljar.tracing.spool import SpoolWriter
+place = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], check=True)
+with open(place / "ballast", "wb", buffering=0) as ballast:
+    try:
+        while ballast.write(bytes(4096)):
+            pass
+    except OSError:
+        pass
+
+def status(folder):
+    with Outbox(folder, read_only=True) as outbox:
+        return dict(outbox.status().counters)
+
+def program(traces, end):
+    spool = SpoolWriter(place / "spool", Destination.of("https://a.org", "k"), sanitizer_version="1")
+    kept = [spool.append({"traceId": os.urandom(8).hex(), "x": "x" * 3000}) for _ in range(traces)]
+    assert not any(kept)
+    if end:
+        spool.close()
+    return spool
+
+seen = []
+killed = program(3, end=False)
+seen.append(status(killed.folder))
+for _ in range(150):
+    program(2, end=True)
+seen.append(status(killed.folder))
+links = sum(name.startswith("lost-") for name in os.listdir(killed.folder))
+subprocess.run(["mount", "-o", "remount,size=4m", str(place)], check=True)
+for _ in range(2):
+    with Outbox(killed.folder) as outbox:
+        outbox.take_in()
+    seen.append(status(killed.folder))
+killed.append({"traceId": "t"})
+killed.close()
+with Outbox(killed.folder) as outbox:
+    outbox.take_in()
+seen.append(status(killed.folder))
+left = [name for name in os.listdir(killed.folder) if name.startswith("lost-")]
+print(json.dumps({"seen": seen, "links": links, "left": left}))
+"""
+
+
+def test_what_a_full_disk_swallowed_is_a_number_on_it(tmp_path: Path) -> None:
+    """F33: with not a block left, each loss is in `status` at once, whether its program ends well or not; once."""
+    if not _can_mount():
+        pytest.skip("only root may mount a small file system")
+    command = ["unshare", "--mount", sys.executable, "-c", NO_ROOM, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    first, full, taken, again, last = said["seen"]
+    assert first == {"captured": 3, "dropped.disk": 3}
+    assert full == taken == again == {"captured": 303, "dropped.disk": 303}
+    assert last == {"captured": 304, "dropped.disk": 303, "spooled": 1}
+    assert said["links"] <= 101
+    assert said["left"] == []
+
+
 LIMITED = """
 import json, resource, sys
 from pathlib import Path

@@ -31,7 +31,8 @@ PROBES = (
     r"(?i)identified by|machine [^ ]{1,80} login|_auth|sshpass|[;,][ ]*pw[ ]*[:=]",
     (
         r"(?i)(?:password|passphrase|passcode|passwd|pwd|secret|token|key|credential)s?"
-        r"(?:\\*[\"'][ ]|[ ]*(?:[.?|+]|: ?(?:&(?:'\w{1,12} )?)?[\w.<>\[\]?]{1,40}|[ ][\w.*\[\]]{1,30})[ ]*=|[ ]+[A-Za-z0-9+/_-]{16})"
+        r"(?:\\*[\"'][ ]|[ ]*(?:[.?|+]|: ?(?:&(?:'\w{1,12} )?)?[\w.<>\[\]?]{1,40}|[ ][\w.*\[\]]{1,30})[ ]*="
+        r"|[ ]+[A-Za-z0-9+/_-]{16})"
     ),
     r"(?i)(?:password|passphrase|passwd|pwd|secret|token|key|credential)s?\\*[\"']?(?:\s|\\+[nr])+value\\*[\"']?:",
     r"(?i)-p[^\s-]|sshpass|login [^\n]{0,80}-p|redis-cli|zip [^\n]{0,80}-P|password\(|type=\\*[\"']?password",
@@ -48,7 +49,8 @@ _PAIR = re.compile(
 )
 # `var token string = "x"`, `let token: Secret<string> = "x"`: between a name and its value stands a type.
 _TYPED = re.compile(
-    rb"(?<![\w.-])(?P<key>[A-Za-z_$][\w$]{0,80})(?:[ ]?:[ ]?(?:&(?:'\w{1,12}[ ])?)?[\w.<>\[\]?|]{1,40}|[ ][\w.*\[\]]{1,30})\s?=\s?"
+    rb"(?<![\w.-])(?P<key>[A-Za-z_$][\w$]{0,80})"
+    rb"(?:[ ]?:[ ]?(?:&(?:'\w{1,12}[ ])?)?[\w.<>\[\]?|]{1,40}|[ ][\w.*\[\]]{1,30})\s?=\s?"
     rb"[@bruf]{0,2}\\{0,8}(?P<quote>[\"'`])(?P<value>[^\"'`\r\n]{1,4096}?)\\{0,8}(?P=quote)"
 )
 _ENV = re.compile(

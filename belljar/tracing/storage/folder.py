@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 __all__ = [
     "DATABASE",
+    "LOST",
     "NEW",
     "REFUSED",
     "SEGMENT",
@@ -39,6 +40,8 @@ __all__ = [
 DATABASE = "outbox.db"
 SEGMENT = ".seg"
 NEW = ".new"
+LOST = "lost-"
+"""Numbers of traces that could not be written; see `storage.losses`."""
 REFUSED = ".refused"
 """What was found in the folder and is none of it; kept aside until room is needed."""
 
@@ -220,6 +223,8 @@ class Listing(NamedTuple):
     """Segments whose beginning was never completed, or is being made now."""
     database: int
     """Bytes of the outbox and its journal."""
+    losses: tuple[str, ...] = ()
+    """Links that tell what was lost; the oldest first."""
 
     @property
     def total(self) -> int:
@@ -230,6 +235,7 @@ class Listing(NamedTuple):
 def listing(folder: int) -> Listing:
     """Look at the folder. Segments are named by the time they were begun, so that order by name is order by age."""
     segments, spare, unfinished, database = dict[str, int](), dict[str, int](), list[str](), 0
+    losses = list[str]()
     for name in sorted(os.listdir(folder)):
         size = _size(folder, name)
         if name.endswith(SEGMENT):
@@ -240,7 +246,9 @@ def listing(folder: int) -> Listing:
             spare[name] = size
         elif name.startswith(DATABASE):
             database += size
-    return Listing(segments, spare, tuple(unfinished), database)
+        elif name.startswith(LOST):
+            losses.append(name)
+    return Listing(segments, spare, tuple(unfinished), database, tuple(losses))
 
 
 def discard_spare(folder: int, found: Listing, max_bytes: int) -> None:

@@ -17,11 +17,12 @@ import os
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from belljar.tracing.storage import folder as files
+from belljar.tracing.storage import losses
 from belljar.tracing.storage import segments_read as segments
 from belljar.tracing.storage.bounds import ROW_BYTES, Life
 from belljar.tracing.storage.database import Database
@@ -61,6 +62,16 @@ class Intake:
             return self._opened(folder, name, descriptor, finished) if os.fstat(descriptor).st_nlink else 0
         finally:
             os.close(descriptor)
+
+    def losses(self, folder: int, names: Iterable[str]) -> None:
+        """Add what writers could not write down otherwise to the counters, once."""
+        for name in names:
+            told = losses.read(folder, name)
+            with self._database.transaction() as db:
+                if Read.of(db, name) == _NOTHING:
+                    add(db, told)
+                    Read(position=1).save(db, name)
+            self._forget(folder, name)
 
     def _opened(self, folder: int, name: str, descriptor: int, finished: bool) -> int:
         taken, frames = 0, segments.Frames(descriptor)
@@ -218,8 +229,11 @@ class Untaken:
 
 def untaken(folder: int, destination: str, positions: Mapping[str, Read]) -> Untaken:
     """Look at the segments past what was read of them, without changing anything."""
-    found = Untaken()
-    for name in files.listing(folder).segments:
+    found, there = Untaken(), files.listing(folder)
+    for name in there.losses:
+        if name not in positions:
+            found.counters.update(losses.read(folder, name))
+    for name in there.segments:
         try:
             descriptor = _open(folder, name)
         except OSError:
