@@ -21,6 +21,7 @@ Examples:
 \b
 Exit: 0 everything was denied and every wall is up, 4 otherwise.
 """
+_NAMED = 4
 
 
 def add(app: typer.Typer) -> None:
@@ -35,12 +36,13 @@ def _doctor(
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="A belljar.toml.")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Log what happens to stderr.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON list on stdout: probe, wall, denied, detail.")
+        bool, typer.Option("--json", help="Print a JSON list on stdout: probe, wall, denied, detail, backend.")
     ] = False,
 ) -> None:
     """Try what code in a box would try to get out, and show which wall denies it.
 
-    Not what is configured counts, but what happens: each probe runs behind the walls of a real worker or in a box.
+    Not what is configured counts, but what happens: each probe runs behind the walls of a real worker or in a box, once
+    for each backend.
     """
     from belljar.cli import _ending
 
@@ -57,7 +59,9 @@ def _examine(names: list[str], config: Path | None, as_json: bool) -> int:
     configured = _setup.configure(config=config)
     waive = _setup.walls_of(names)
     _setup.with_guest(configured)
-    results = [*_probing.boxed(configured, waive), *_probing.native(waive)]
+    results: list[ProbeResult] = []
+    for backend in _probing.BACKENDS:
+        results += [*_probing.boxed(configured, waive, backend), *_probing.native(waive, backend)]
     if as_json:
         _screen.out_json(to_json(results))
     else:
@@ -69,14 +73,26 @@ def _show(results: list[ProbeResult]) -> None:
     from belljar import show
     from belljar.cli import _probing, _screen
 
-    for wall in _probing.walls():
-        rows = [
-            ("denied" if result.denied else "NOT DENIED", show.text(result.probe), show.text(result.detail))
-            for result in results
-            if result.wall == wall.name
-        ]
-        if rows:
-            _screen.out(f"\n{wall.name}: stops {wall.stops}; if missing, {wall.without}")
-            _screen.table(("", "probe", "how"), rows, to_stdout=True)
-    open_ones = sorted({result.wall for result in results if not result.denied})
-    _screen.out(f"\nNOT SAFE: look at {', '.join(open_ones)}" if open_ones else "\nEvery probe was denied.")
+    for backend in _probing.BACKENDS:
+        ours = [result for result in results if result.backend == backend]
+        rows: list[tuple[str, ...]] = []
+        for wall in _probing.walls(backend):
+            if found := [result for result in ours if result.wall == wall.name]:
+                present = "yes" if all(result.denied for result in found) else "NO"
+                rows.append((wall.name, wall.stops, present, _proof(found), wall.without))
+        _screen.table(
+            ("protection", "stops", "present", "proven by", "if missing"), rows, to_stdout=True, title=backend
+        )
+    open_ones = [result for result in results if not result.denied]
+    for result in open_ones:
+        where = f"{result.backend}, {result.wall}: {show.text(result.probe)}"
+        _screen.out(f"NOT DENIED  {where}: {show.text(result.detail, max_chars=200)}")
+    walls = ", ".join(sorted({result.wall for result in open_ones}))
+    _screen.out(f"\nNOT SAFE: look at {walls}" if open_ones else "\nEvery probe was denied.")
+
+
+def _proof(found: list[ProbeResult]) -> str:
+    """How many were denied, and some of them by name."""
+    denied = [result.probe for result in found if result.denied]
+    some = ", ".join(denied[-_NAMED:]) + (", ..." if len(denied) > _NAMED else "")
+    return f"{len(denied)} of {len(found)} denied: {some}"

@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from belljar.errors import WallError
@@ -33,7 +33,7 @@ from belljar.sandbox.walls import WALLS, Wall
 if TYPE_CHECKING:
     from belljar.sandbox._attempts import Probe, Scene
 
-__all__ = ["ProbeResult", "all_probes", "examine", "run_probes", "to_json"]
+__all__ = ["ProbeResult", "all_probes", "examine", "native_probes", "run_probes", "to_json"]
 
 # "You may not" in its forms: plainly; as limits say it; "there is no such thing".
 _DENIALS = frozenset(
@@ -53,6 +53,8 @@ class ProbeResult:
     wall: str
     denied: bool
     detail: str
+    backend: str = "wasm"
+    """Whose worker it was tried in."""
 
 
 def all_probes() -> tuple[Probe, ...]:
@@ -62,6 +64,11 @@ def all_probes() -> tuple[Probe, ...]:
     from belljar.sandbox._attempts import PROBES  # Linux alone has what it imports
 
     return PROBES
+
+
+def native_probes() -> tuple[Probe, ...]:
+    """Those that a capability in native Python is denied as well: it may start threads, so many."""
+    return tuple(probe for probe in all_probes() if (probe.wall, probe.name) != ("seccomp", "thread"))
 
 
 def run_probes(wall: Wall, probes: Sequence[Probe] | None = None, *, deadline_s: float = 10.0) -> list[ProbeResult]:
@@ -89,27 +96,28 @@ def run_probes(wall: Wall, probes: Sequence[Probe] | None = None, *, deadline_s:
     return _results(chosen, lines, status)
 
 
-def examine(wall: Wall) -> list[ProbeResult]:
+def examine(wall: Wall, probes: Sequence[Probe] | None = None) -> list[ProbeResult]:
     """Each probe behind the whole wall, and again behind the one it is there for: denied only if both deny it.
 
     Raises:
         WallError: as `run_probes`.
     """
-    together = run_probes(wall)
-    alone = [result for info in WALLS for result in _alone(wall, info.name)]
+    chosen = all_probes() if probes is None else tuple(probes)
+    together = run_probes(wall, chosen)
+    alone = [result for info in WALLS for result in _alone(wall, info.name, chosen)]
     by_itself = {(result.probe, result.wall): result for result in alone}
     return [_both(result, by_itself.get((result.probe, result.wall))) for result in together]
 
 
 def to_json(results: Sequence[ProbeResult]) -> list[dict[str, object]]:
     """What `doctor --json` prints."""
-    return [{"probe": r.probe, "wall": r.wall, "denied": r.denied, "detail": r.detail} for r in results]
+    return [asdict(result) for result in results]
 
 
-def _alone(wall: Wall, name: str) -> list[ProbeResult]:
+def _alone(wall: Wall, name: str, probes: Sequence[Probe]) -> list[ProbeResult]:
     # A right that this kernel's Landlock has not cannot be asked of it; seccomp answers for it behind the whole wall.
     abi = wall.landlock_abi or sys.maxsize
-    return run_probes(wall.alone(name), [p for p in all_probes() if p.wall == name and p.landlock_abi <= abi])
+    return run_probes(wall.alone(name), [p for p in probes if p.wall == name and p.landlock_abi <= abi])
 
 
 def _both(together: ProbeResult, alone: ProbeResult | None) -> ProbeResult:

@@ -241,9 +241,9 @@ def test_probes_without_libseccomp(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_json_is_what_doctor_prints() -> None:
-    """One object a probe: probe, wall, denied, detail."""
+    """One object a probe: probe, wall, denied, detail, backend."""
     (first, *_) = to_json([ProbeResult("fork", "seccomp", denied=True, detail="EPERM")])
-    assert first == {"probe": "fork", "wall": "seccomp", "denied": True, "detail": "EPERM"}
+    assert first == {"probe": "fork", "wall": "seccomp", "denied": True, "detail": "EPERM", "backend": "wasm"}
 
 
 def test_other_systems_have_nothing_to_probe(monkeypatch: pytest.MonkeyPatch) -> None:
