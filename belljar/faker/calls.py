@@ -17,6 +17,7 @@ from typing import Literal, Protocol, cast
 from belljar.rpc import jsontext
 from belljar.rpc.world import JsonValue
 from belljar.tracing.spans.ids import SpanRef
+from belljar.tracing.spans.sampling import Sampling
 
 __all__ = [
     "Ask",
@@ -137,6 +138,7 @@ class Way:
     span: SpanRef | None = None
     """The call's own span, decided when the call came in; None where nobody makes spans."""
     parent: SpanRef | None = None
+    sampling: Sampling | None = None
     to_real: SpanRef | None = None
     """The span of the call to the target, which is told of it in `traceparent`."""
     real: Leg | None = None

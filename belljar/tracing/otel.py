@@ -20,10 +20,12 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from belljar.errors import ConfigError
@@ -33,7 +35,7 @@ from belljar.tracing.spans import environment
 from belljar.tracing.spans.counts import Counts
 from belljar.tracing.spans.environment import Settings
 from belljar.tracing.spans.ids import RANDOM, SAMPLED, SpanRef, new_span_id, parse_traceparent, trace_id_of
-from belljar.tracing.spans.model import CallSpan, call_spans, run_span
+from belljar.tracing.spans.model import CallSpan, SpanData, call_spans, run_span
 from belljar.tracing.spans.sampling import RatioSampler, Sampling
 from belljar.tracing.texts import MaskedTrace
 
@@ -129,6 +131,36 @@ class Telemetry:
         if sampling.sampled:
             ref = SpanRef(trace_id, ref.span_id, ref.flags | SAMPLED)
         return RunSpans(self._finish, run_id, ref, parent, sampling)
+
+    def place(self, name: str, parent: SpanRef | None = None) -> tuple[SpanRef, SpanRef | None, Sampling]:
+        """Ids, parent and sampling of a span that begins now and is no run's; `parent` is what a caller sent along."""
+        parent = parent or _ambient() or self._parent
+        trace_id = int.from_bytes(os.urandom(16)) if parent is None else parent.trace_id
+        flags = parent.flags & RANDOM if parent else RANDOM
+        ref = SpanRef(trace_id, int(new_span_id(), 16), flags)
+        sampling = self._decide(ref, parent, name)
+        if sampling.sampled:
+            ref = replace(ref, flags=flags | SAMPLED)
+        return ref, parent, sampling
+
+    @property
+    def content(self) -> bool:
+        """Whether spans hold what was said."""
+        return self._content
+
+    def emit(self, spans: Sequence[SpanData], sampling: Sampling) -> None:
+        """Build these spans, whose texts are masked. Never raises; not for the event loop."""
+        try:
+            if self._closed:
+                self._counts.add("dropped", len(spans))
+            elif sampling.recording:
+                self._built().emit(spans, sampling)
+        except Exception as exc:  # noqa: BLE001 - somebody else's processors, and a call must not fail with its span
+            self._failed(exc)
+
+    def dropped(self, count: int) -> None:
+        """So many spans were given up before they were built."""
+        self._counts.add("dropped", count)
 
     def shutdown(self, deadline_s: float) -> bool:
         """Export what waits, for at most so long; whether that was all. What was not in time is dropped and counted.

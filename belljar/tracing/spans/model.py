@@ -26,13 +26,13 @@ from belljar.rpc.world import Hop
 from belljar.tracing.masking.plain import TRUNCATED
 from belljar.tracing.spans.ids import SpanRef
 
-__all__ = ["Attributes", "CallSpan", "SpanData", "call_spans", "run_span"]
+__all__ = ["METHOD", "OTHER", "Attributes", "CallSpan", "SpanData", "call_spans", "run_span", "travelled"]
 
 Attributes = dict[str, str | int | float | bool | list[str]]
 
-_METHOD = "tools/call"
+METHOD = "tools/call"
 # The conventions' own word for "no better one".
-_OTHER = "_OTHER"
+OTHER = "_OTHER"
 _NO_HOP = Hop()
 _MAX_GRANT = 200
 _MAX_CONTENT = 32 * KIB
@@ -52,6 +52,10 @@ class SpanData:
     failed: bool
     said: str | None = None
     """The error's message, masked, where content was asked for."""
+    scope: str = "belljar"
+    """Whose span it is: the name of the instrumentation."""
+    exception: str | None = None
+    """The type of an error that is noted as an event at the span's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def run_span(
     )
     failed = not attributes["belljar.success"]
     if failed:
-        attributes["error.type"] = str(wire.get("errorCode") or _OTHER)
+        attributes["error.type"] = str(wire.get("errorCode") or OTHER)
     if content:
         _copy(attributes, wire, {"intent": "belljar.intent"})
     return SpanData(
@@ -132,17 +136,17 @@ def _call_span(
     state = "unknown" if call.state == "executing" else call.state
     attributes: Attributes = {
         **shared,
-        "mcp.method.name": _METHOD,
+        "mcp.method.name": METHOD,
         "gen_ai.operation.name": "execute_tool",
-        "gen_ai.tool.name": tool or _OTHER,
-        "belljar.server": server or _OTHER,
+        "gen_ai.tool.name": tool or OTHER,
+        "belljar.server": server or OTHER,
         "belljar.call.id": call.call_id,
         "belljar.call.state": state,
         "belljar.call.source": call.source,
         "belljar.call.grant": show.text(call.grant, max_chars=_MAX_GRANT) or "none",
         "belljar.call.is_write": call.is_write,
         "belljar.call.line": call.line,
-        **_travelled(hop),
+        **travelled(hop),
     }
     failed = state != "applied"
     if failed:
@@ -154,7 +158,7 @@ def _call_span(
         if not failed:
             attributes["gen_ai.tool.call.result"] = _json(task.get("result"))
     return SpanData(
-        name=_METHOD if not tool or call.error_code == Code.UNKNOWN_TOOL else f"{_METHOD} {tool}",
+        name=METHOD if not tool or call.error_code == Code.UNKNOWN_TOOL else f"{METHOD} {tool}",
         ref=ref,
         parent=run,
         client=True,
@@ -176,7 +180,7 @@ def _of_run(wire: Mapping[str, Any]) -> Attributes:
     }
 
 
-def _travelled(hop: Hop) -> Attributes:
+def travelled(hop: Hop) -> Attributes:
     """What is known of the way a call took; a call that was answered in this process took none."""
     found: Attributes = {}
     if hop.transport:
@@ -197,7 +201,7 @@ def _error_type(call: CallRecord, hop: Hop) -> str:
         return "tool_error"
     if hop.error_code is not None:
         return str(hop.error_code)
-    return call.error_code or _OTHER
+    return call.error_code or OTHER
 
 
 def _run_name(capability_id: str) -> str:

@@ -42,6 +42,7 @@ from opentelemetry.trace import (
     SpanKind,
     StatusCode,
     TraceFlags,
+    Tracer,
     TraceState,
     set_span_in_context,
 )
@@ -79,7 +80,7 @@ class Pipeline:
         )
         for processor in processors:
             self._provider.add_span_processor(processor)
-        self._tracer = self._provider.get_tracer("belljar", __version__)
+        self._tracers = dict[str, Tracer]()
 
     def emit(self, spans: Iterable[SpanData], sampling: Sampling) -> None:
         """Build these spans; ends as soon as the processors have taken them."""
@@ -91,7 +92,10 @@ class Pipeline:
 
     def _emit(self, data: SpanData, decision: Decision, trace_state: TraceState | None) -> None:
         self._given.next(data.ref, SamplingResult(decision, data.attributes, trace_state))
-        span = self._tracer.start_span(
+        tracer = self._tracers.get(data.scope)
+        if tracer is None:
+            tracer = self._tracers[data.scope] = self._provider.get_tracer(data.scope, __version__)
+        span = tracer.start_span(
             data.name,
             context=_context(data.parent),
             kind=SpanKind.CLIENT if data.client else SpanKind.INTERNAL,
@@ -100,6 +104,9 @@ class Pipeline:
         )
         if data.failed:
             span.set_status(StatusCode.ERROR, data.said)
+        if data.exception is not None:
+            noted = {"exception.type": data.exception, "exception.message": data.said or data.exception}
+            span.add_event("exception", noted, data.end_ns)
         span.end(data.end_ns)
 
     def shutdown(self, deadline_s: float) -> bool:
