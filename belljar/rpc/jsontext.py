@@ -58,9 +58,14 @@ class JsonError(ValueError):
 
 
 def parse(
-    text: str | bytes, *, max_bytes: int, max_depth: int = MAX_JSON_DEPTH, max_containers: int = MAX_CONTAINERS
+    text: str | bytes,
+    *,
+    max_bytes: int,
+    max_depth: int = MAX_JSON_DEPTH,
+    max_containers: int = MAX_CONTAINERS,
+    surrogates: bool = False,
 ) -> JsonValue:
-    """The value of a JSON text.
+    """The value of a JSON text; with `surrogates`, lone ones are taken, for values that are kept and not passed on.
 
     Raises:
         JsonError: malformed, or over a bound: `max_bytes` of UTF-8, `max_depth` levels, `max_containers` lists and
@@ -75,7 +80,7 @@ def parse(
         value = _DECODER.decode(text)
     except JSONDecodeError as exc:
         raise JsonError(f"{exc.msg} (line {exc.lineno} column {exc.colno})") from None
-    if "\\u" in text and _LONE_SURROGATE.search(text):
+    if not surrogates and "\\u" in text and _LONE_SURROGATE.search(text):
         dump(value)
     return value
 

@@ -208,7 +208,7 @@ def event_of(event: CallEvent, sequence: int, began_ns: int, digest: str) -> Eve
         intercepted=reply.intercepted,
         synthesized=reply.synthesized,
         ai=reply.ai,
-        elapsed_ms=(event.started_at_ns - began_ns) / 1e6,
+        elapsed_ms=max(0.0, (event.started_at_ns - began_ns) / 1e6),
         latency_ms=event.latency_ms,
         real_ms=None if way.real is None else way.real.ms,
         ai_ms=sum(leg.ms for leg in way.ai) if way.ai else None,

@@ -69,22 +69,24 @@ class SessionStore:
 
     # writing
 
-    def begin(self, session: Session, tools: Iterable[ServedTool] = (), *, owned: bool = True) -> None:
-        """A session begins, of this process if `owned`.
+    def begin(self, session: Session, tools: Iterable[ServedTool] = ()) -> None:
+        """A session of this process begins.
 
         Raises:
             ValidationError: there is one of this id.
         """
-        values = (
-            session.id, session.created_at_ns, session.ended_at_ns, session.status, session.error, session.instruction,
-            session.safety_mode, session.origin, session.redacted, 0, 0, 0, session.lost, session.last_at_ns,
-            text_of(list(session.command)), owner.own() if owned else "", _tools_text(tools),
-        )  # fmt: skip
         with self._transaction() as db:
-            try:
-                db.execute(f"INSERT INTO session ({_SESSION}, owner, tools) VALUES ({_marks(values)})", values)  # noqa: S608
-            except sqlite3.IntegrityError:
-                raise ValidationError(f"there is a session {show.name(session.id)} already") from None
+            _insert(db, session, tools, owner.own())
+
+    def put(self, session: Session, events: Sequence[Event], tools: Iterable[ServedTool]) -> None:
+        """A whole session that was recorded before.
+
+        Raises:
+            ValidationError: there is one of this id.
+        """
+        with self._transaction() as db:
+            _insert(db, session, tools, "")
+            _append(db, session.id, events)
 
     def set_tools(self, session_id: str, tools: Iterable[ServedTool]) -> None:
         """What its target serves, now."""
@@ -93,21 +95,8 @@ class SessionStore:
 
     def append(self, session_id: str, events: Sequence[Event]) -> None:
         """Write these calls down, all of them or none."""
-        rows = [(session_id, *_row(event)) for event in events]
-        last = max((event.started_at_ns + round(event.latency_ms * 1e6) for event in events), default=0)
         with self._transaction() as db:
-            db.executemany(f"INSERT INTO event (session, {', '.join(_EVENT)}) VALUES ({_marks(rows[0])})", rows)  # noqa: S608
-            db.execute(
-                "UPDATE session SET calls = calls + ?, writes = writes + ?, errors = errors + ?,"
-                " last_at_ns = MAX(COALESCE(last_at_ns, 0), ?) WHERE id = ?",
-                (
-                    len(events),
-                    sum(event.operation == "write" for event in events),
-                    sum(event.is_error for event in events),
-                    last,
-                    session_id,
-                ),
-            )
+            _append(db, session_id, events)
 
     def end(self, session_id: str, status: Status, ended_at_ns: int, *, error: str = "", lost: int = 0) -> None:
         """A session is over."""
@@ -177,11 +166,11 @@ class SessionStore:
                 return db.execute(query).fetchall()
             return db.execute(f"{query} WHERE session = ?", (session_id,)).fetchall()
 
-    def outcomes(self, session_id: str) -> list[sqlite3.Row]:
+    def outcomes(self, session_id: str) -> list[dict[str, Any]]:
         """What sessions are compared by, a row for each call: keys, and texts that nobody has parsed."""
         query = "SELECT sequence, server, tool, key, arguments, response, error FROM event WHERE session = ?"
         with self._reading() as db:
-            return db.execute(f"{query} ORDER BY sequence", (session_id,)).fetchall()
+            return [dict(row) for row in db.execute(f"{query} ORDER BY sequence", (session_id,))]
 
     def by_trace(self, trace_id: str) -> list[tuple[str, int]]:
         """Session and sequence of the calls that are part of an OpenTelemetry trace."""
@@ -214,6 +203,36 @@ class SessionStore:
                 yield self._db
             except sqlite3.Error as exc:
                 raise ConfigError(f"the sessions in {str(self.path)!r}: {exc}") from None
+
+
+def _insert(db: sqlite3.Connection, session: Session, tools: Iterable[ServedTool], owned_by: str) -> None:
+    values = (
+        session.id, session.created_at_ns, session.ended_at_ns, session.status, session.error, session.instruction,
+        session.safety_mode, session.origin, session.redacted, 0, 0, 0, session.lost, session.last_at_ns,
+        text_of(list(session.command)), owned_by, _tools_text(tools),
+    )  # fmt: skip
+    query = f"INSERT INTO session ({_SESSION}, owner, tools) VALUES ({_marks(values)})"  # noqa: S608
+    try:
+        db.execute(query, [_storable(value) if isinstance(value, str) else value for value in values])
+    except sqlite3.IntegrityError:
+        raise ValidationError(f"there is a session {show.name(session.id)} already") from None
+
+
+def _append(db: sqlite3.Connection, session_id: str, events: Sequence[Event]) -> None:
+    rows = [(session_id, *_row(event)) for event in events]
+    query = f"INSERT INTO event (session, {', '.join(_EVENT)}) VALUES ({_marks(_EVENT)}, ?)"  # noqa: S608
+    db.executemany(query, rows)
+    db.execute(
+        "UPDATE session SET calls = calls + ?, writes = writes + ?, errors = errors + ?,"
+        " last_at_ns = MAX(COALESCE(last_at_ns, 0), ?) WHERE id = ?",
+        (
+            len(events),
+            sum(event.operation == "write" for event in events),
+            sum(event.is_error for event in events),
+            max((event.started_at_ns + round(event.latency_ms * 1e6) for event in events), default=0),
+            session_id,
+        ),
+    )
 
 
 def _marks(values: Sequence[object]) -> str:
