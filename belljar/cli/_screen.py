@@ -46,14 +46,16 @@ def escaped(text: str) -> str:
     return "\n".join(show.text(line, max_chars=12 * len(line) + 24, multiline=True) for line in text.split("\n"))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, to_stdout: bool = False, title: str = "") -> None:
-    """A table. Cells are plain text, fit for a terminal; markup is not known here."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, to_stdout: bool = False, title: str = "", whole: int = 0
+) -> None:
+    """A table. Cells are plain text, fit for a terminal; markup is not known here. The first `whole` never fold."""
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        drawn.add_column(Text(column), overflow="fold")
+    for n, column in enumerate(columns):
+        drawn.add_column(Text(column), overflow="fold", no_wrap=n < whole)
     for cells in rows:
         drawn.add_row(*map(Text, cells))
     console = _console(to_stdout)

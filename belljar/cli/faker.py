@@ -12,11 +12,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from belljar.cli import _faker_classify, _faker_setup
+from belljar.cli import _faker_classify, _faker_sessions, _faker_setup
 
 __all__ = ["add"]
 
-_PARTS = (_faker_classify, _faker_setup)
+_PARTS = (_faker_classify, _faker_setup, _faker_sessions)
 _COMMAND = "belljar.faker.command"
 
 _EPILOG = """\b
