@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from belljar import show
-from belljar.cli import _ending, _setup, _telemetry
+from belljar.cli import _ending, _session_world, _setup, _telemetry
 from belljar.cli._report import Report
 from belljar.config import Config
 from belljar.errors import ConfigError, Interrupted, ValidationError
@@ -28,6 +28,7 @@ from belljar.sandbox.loader import Capability, load_code, load_file, parse_args
 
 if TYPE_CHECKING:
     from belljar.rpc.servers import ServerSpec
+    from belljar.rpc.world import World
 
 __all__ = ["Wanted", "run"]
 
@@ -138,8 +139,8 @@ def _refuse_what_is_not_here(wanted: Wanted) -> None:
         raise ConfigError(f"--backend {show.name(wanted.backend)}: there are wasm and process")
     if wanted.backend == "wasm" and wanted.keep_files is not None:
         raise ConfigError("a wasm box has no files to keep; use --backend process")
-    if wanted.world != "real":
-        raise ConfigError(f"--world {show.name(wanted.world)} is not part of this version; use --world real")
+    if wanted.world != "real" and not _session_world.is_session(wanted.world):
+        raise ConfigError(f"--world {show.name(wanted.world)}: there are real and session:ID")
 
 
 def _capability(wanted: Wanted, config: Config) -> Capability:
@@ -190,9 +191,12 @@ async def _in_a_jar(
     report: Report,
 ) -> int:
     async with AsyncExitStack() as stack:
-        world = trust = None
+        world: World | None = None
+        trust = None
         remember: Callable[[ToolInfo], None] | None = None
-        if specs:
+        if _session_world.is_session(wanted.world):
+            world = _session_world.session_world(wanted.world, config, specs)
+        elif specs:
             from belljar.cli._trust import PinningWorld, UserTrust
 
             trust = UserTrust(_setup.trust_store(config), specs)

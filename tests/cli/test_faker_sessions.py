@@ -422,3 +422,41 @@ def test_what_the_library_does_not_know_goes_out_too(belljar: Belljar) -> None:
     process.communicate(timeout=30)
     assert answers[1]["tools"] == [listed]
     assert answers[2] == {"content": [{"type": "text", "text": "hello"}], "isError": False}
+
+
+# behind a run
+
+_ASKS = """
+first = await mcp.files.read_file(path="/tmp/a")
+written = await mcp.files.write_file(path="/tmp/b", content="\\x1b[2Jx")
+errors = []
+for path in ("/tmp/c", "/never"):
+    try:
+        await mcp.files.read_file(path=path)
+    except ToolError as exc:
+        errors.append(exc.message)
+[first, written, errors]
+"""
+
+
+def test_a_run_is_answered_from_a_session(belljar: Belljar, inside: Inside) -> None:
+    """`--world session:ID`: recorded answers and errors, sources say replay, and no server is started."""
+    file = belljar.folder / "scenario.json"
+    file.write_text(json.dumps(_document()))
+    _sessions(inside, "import", str(file))
+    servers = belljar.servers(files={"command": "/nowhere/at/all"})
+    done = belljar("run", "-c", _ASKS, "--world", "session:6c2c", "--servers", servers, "--allow", "*", "--json")
+    value = done.json["value"]
+    assert done.status == 0, done.err
+    assert value[:2] == ["hello", "ok"]
+    assert value[2][0] == "no such file"
+    assert "no answer was recorded" in value[2][1]
+    assert [each["state"] for each in done.json["calls"]] == ["applied", "applied", "failed", "failed"]
+    assert [each["source"] for each in done.json["calls"][:2]] == ["replay", "replay"]
+    assert done.json["trace"]["metadata"]["mockedShare"] > 0
+
+
+def test_a_session_that_is_none_is_refused(belljar: Belljar) -> None:
+    """A world that names no session is exit 2, before anything is started."""
+    done = belljar("run", "-c", "1", "--world", "session:nope", "--json")
+    assert (done.status, done.code) == (2, "VALIDATION_ERROR")
