@@ -51,6 +51,7 @@ def _serve(
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="No keys: everybody on this machine may do everything. Loopback only.")
     ] = False,
+    no_learn: Annotated[bool, typer.Option("--no-learn", help="Store traces and learn nothing from them.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Log more to stderr.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Say where it serves as one JSON object on stdout: url, host, port, pid.")
@@ -73,6 +74,7 @@ def _serve(
             port=port,
             allowed_hosts=tuple(allow_host or ()),
             no_auth=no_auth,
+            learn=not no_learn,
             rate_per_s=rate,
         )
         return _run(settings, debug=debug, as_json=as_json)

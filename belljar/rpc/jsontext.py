@@ -28,6 +28,7 @@ __all__ = [
     "MAX_NUMBER_CHARS",
     "JsonError",
     "canonical",
+    "check_brackets",
     "compact",
     "dump",
     "parse",
@@ -75,7 +76,7 @@ def parse(
         text = _decoded(text, max_bytes)
     elif size(text) > max_bytes:
         raise JsonError(f"longer than {max_bytes} bytes")
-    _check_brackets(text, max_depth, max_containers)
+    check_brackets(text, max_depth, max_containers)
     try:
         value = _DECODER.decode(text)
     except JSONDecodeError as exc:
@@ -92,7 +93,7 @@ def dump(value: JsonValue) -> str:
         JsonError: not a JSON value, a cycle, NaN, a lone surrogate, or deeper than MAX_JSON_DEPTH.
     """
     text = _encode(_COMPACT, value)
-    _check_brackets(text, MAX_JSON_DEPTH, MAX_CONTAINERS)
+    check_brackets(text, MAX_JSON_DEPTH, MAX_CONTAINERS)
     size(text)
     return text
 
@@ -106,6 +107,26 @@ def compact(text: str, *, max_bytes: int) -> str:
     if (text[:1] == '"' and "\\" not in text) or _COMPACT_TEXT.fullmatch(text) is not None:
         return text
     return dump(parse(text, max_bytes=max_bytes))
+
+
+def check_brackets(text: str, max_depth: int, max_containers: int) -> None:
+    """Look at nothing but how deep a JSON text is nested and how many lists and objects it holds.
+
+    Raises:
+        JsonError: over one of the bounds.
+    """
+    if text.count("[") + text.count("{") <= min(max_depth, max_containers):
+        return
+    outside = _outside_strings(text)
+    if outside.count("[") > max_containers:
+        raise JsonError(f"more than {max_containers} lists and objects")
+    # Each pass takes away the innermost pairs, all at once and in C: after max_depth passes nothing may be left.
+    for _ in range(max_depth):
+        if not outside:
+            return
+        outside = outside.replace("[]", "")
+    if outside:
+        raise JsonError(f"nested deeper than {max_depth} levels, or brackets that do not match")
 
 
 def size(text: str) -> int:
@@ -146,21 +167,6 @@ def _decoded(data: bytes, max_bytes: int) -> str:
         return data.decode()
     except UnicodeDecodeError:
         raise JsonError("not UTF-8") from None
-
-
-def _check_brackets(text: str, max_depth: int, max_containers: int) -> None:
-    if text.count("[") + text.count("{") <= min(max_depth, max_containers):
-        return
-    outside = _outside_strings(text)
-    if outside.count("[") > max_containers:
-        raise JsonError(f"more than {max_containers} lists and objects")
-    # Each pass takes away the innermost pairs, all at once and in C: after max_depth passes nothing may be left.
-    for _ in range(max_depth):
-        if not outside:
-            return
-        outside = outside.replace("[]", "")
-    if outside:
-        raise JsonError(f"nested deeper than {max_depth} levels, or brackets that do not match")
 
 
 _BRACKETS = bytes(range(256)).translate(bytes.maketrans(b"{}", b"[]"))

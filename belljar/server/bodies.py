@@ -4,6 +4,10 @@
 JSON. A body that says gzip is unpacked piece by piece, so that a gigabyte of zeros ends at the bound and not in memory.
 msgpack is turned into JSON text and goes through the same door as JSON: then there is one place that refuses NaN, lone
 surrogates, deep nesting and the like, and no value that only one of the two can carry.
+
+That door is `rpc.jsontext`. Before it stands a quick one for what nothing is wrong with: pydantic's parser, twice as
+fast, takes a body if it can show that the other would give the same value, and has no say in anything else. The one
+thing that parser cannot see is a key that comes twice; but then the value written again has fewer quotes than the body.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from typing import Any, NoReturn, cast
 
 import anyio
 import msgpack  # pyright: ignore[reportMissingTypeStubs]
+import pydantic_core
 from starlette.requests import Request
 
 from belljar.limits import KIB
@@ -93,10 +98,15 @@ def parse(body: Body, settings: Settings) -> tuple[JsonValue, int]:
     data = _unpacked(body.data, settings.max_decoded_bytes) if body.gzipped else body.data
     if len(data) > settings.max_decoded_bytes:
         _too_large(settings.max_decoded_bytes)
+    text = data if body.kind == "json" else _json_of(data, settings).encode("utf-8", "surrogatepass")
+    try:
+        return _quickly(text, settings), len(data)
+    except ValueError:
+        pass  # the other parser says what is wrong, or finds that nothing is
     try:
         value = jsontext.parse(
-            data if body.kind == "json" else _json_of(data, settings),
-            max_bytes=settings.max_decoded_bytes if body.kind == "json" else 2 * settings.max_decoded_bytes,
+            text,
+            max_bytes=2 * settings.max_decoded_bytes,
             max_depth=settings.max_depth,
             max_containers=settings.max_containers,
         )
@@ -152,6 +162,26 @@ def _unpacked(data: bytes, most: int) -> bytes:
     if not unpacker.eof or unpacker.unused_data:
         raise Problem(400, "the body is not one whole gzip member")
     return out
+
+
+def _quickly(data: bytes, settings: Settings) -> JsonValue:
+    """As `jsontext.parse`. Raises ValueError for more than that one would."""
+    if len(data) > 2 * settings.max_decoded_bytes:
+        raise ValueError
+    jsontext.check_brackets(data.decode(), settings.max_depth, settings.max_containers)
+    value = pydantic_core.from_json(data, allow_inf_nan=False)
+    again = pydantic_core.to_json(value)
+    # A number too long to be taken is short when written again, as is a body full of white space.
+    shorter = len(data) - len(again) > jsontext.MAX_NUMBER_CHARS - 100
+    if shorter or _quotes(again) != _quotes(data) or b"Infinity" in again:
+        raise ValueError
+    return value
+
+
+def _quotes(text: bytes) -> int:
+    """Of strings: those inside strings have a backslash before them. A backslash at a string's end, too, takes one
+    away; spelled otherwise in the body than in what we write, there are more in the body and never fewer."""
+    return text.count(b'"') - text.count(b'\\"')
 
 
 def _json_of(data: bytes, settings: Settings) -> str:

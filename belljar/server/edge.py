@@ -207,6 +207,8 @@ class _Exchange:
 
     async def _drained(self) -> bool:
         """Whether the request has been read to its end; reads on for a moment if it was not."""
+        if not self._unread:
+            return True
         room = 0 if self._waits else self._most
         with anyio.move_on_after(_DRAIN_S):
             while self._unread and room > 0:

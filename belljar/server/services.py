@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ import anyio
 import anyio.to_thread
 from starlette.requests import HTTPConnection
 
+from belljar.server._good_keys import GoodKeys
 from belljar.server.edge import Lifecycle
 from belljar.server.intake import Intake
 from belljar.server.metrics import Metrics
@@ -46,6 +47,7 @@ class Services:
     threads: anyio.CapacityLimiter
     heavy: anyio.CapacityLimiter
     """For work that is not waiting but computing: more of it at once would hold up everybody else."""
+    good_keys: GoodKeys = field(default_factory=GoodKeys)
 
     @classmethod
     def of(cls, settings: Settings, db: Database) -> Services:

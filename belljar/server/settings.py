@@ -38,6 +38,8 @@ class Settings:
     """Names this server is reached by, beside `host`, `localhost` and addresses in digits."""
     no_auth: bool = False
     """Everybody who reaches it may do everything, as tenant `default`. On loopback alone."""
+    learn: bool = True
+    """Whether traces are learned from as they are stored."""
     rate_per_s: float = 50.0
     """Requests of one key in the long run; 0: no limit. A request carries at most 100 traces."""
     rate_burst: int = 200

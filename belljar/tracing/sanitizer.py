@@ -80,6 +80,13 @@ class Sanitizer:
         except Exception:  # noqa: BLE001 - fail closed: whatever went wrong, the raw value does not pass
             return SanitizedValue(REDACTED, {"ERROR": 1})
 
+    def passes(self, serialized: str) -> bool:
+        """Whether nothing is to be masked or cut in what this is the compact JSON of: then `value()` changes nothing.
+
+        May say no where there is nothing: it is for those who have the text anyway, and ask `value()` then.
+        """
+        return _utf8(serialized) is not None and self._is_clean(serialized)
+
     def text(self, text: str) -> str:
         """A text that may leave."""
         return str(self.value(text).value)

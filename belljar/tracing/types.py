@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from belljar import show
@@ -55,11 +56,13 @@ class _Wire:
 
     def to_wire(self) -> dict[str, Any]:
         """The JSON object that travels."""
-        wire = dict[str, Any]()
-        for name, key, optional in _keys(type(self)):
-            value = getattr(self, name)
-            if value is not None or not optional:
-                wire[key] = _plain(value)
+        keys, values, optional, nested = _form(type(self))
+        wire = dict(zip(keys, values(self), strict=True))
+        for key in optional:
+            if wire[key] is None:
+                del wire[key]
+        for key in nested:
+            wire[key] = _plain(wire[key])
         return wire
 
     @classmethod
@@ -223,19 +226,20 @@ def camel(name: str) -> str:
     return first + "".join(map(str.capitalize, rest))
 
 
+_Form = tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]], tuple[str, ...], tuple[str, ...]]
+
+
 @cache
-def _keys(kind: type[Any]) -> tuple[tuple[str, str, bool], ...]:
-    """(field, key, whether it is left out when None) each."""
-    return tuple((f.name, camel(f.name), f.default is None) for f in fields(kind))
+def _form(kind: type[Any]) -> _Form:
+    """(keys, what gives their values, keys left out when None, keys under which there are objects of ours)."""
+    named = {f.name: camel(f.name) for f in fields(kind)}
+    optional = tuple(named[f.name] for f in fields(kind) if f.default is None)
+    nested = ("taskResults", "decisions", "metadata") if kind is Trace else ()
+    return tuple(named.values()), attrgetter(*named), optional, nested
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, _Wire):
-        return value.to_wire()
-    if isinstance(value, list):
-        items = cast("list[Any]", value)
-        return [item.to_wire() for item in items] if items and isinstance(items[0], _Wire) else items
-    return value
+def _plain(value: _Wire | list[_Wire]) -> Any:
+    return [item.to_wire() for item in value] if isinstance(value, list) else value.to_wire()
 
 
 def _need_duration(value: float) -> None:

@@ -58,7 +58,7 @@ def new_key(belljar: Belljar, *words: str) -> str:
 @pytest.mark.parametrize(
     ("verb", "options"),
     [
-        ("serve", "--host --port --db --allow-host --rate --no-auth --debug --json"),
+        ("serve", "--host --port --db --allow-host --rate --no-auth --no-learn --debug --json"),
         ("server key create", "--db --tenant --scope --label --expires --debug --json"),
         ("server key list", "--db --tenant --debug --json"),
         ("server key revoke", "ID --db --tenant --debug"),

@@ -43,7 +43,7 @@ _RUN = (
         ("capability show", "--json"),
         ("capability publish", "FILE --org"),
         ("faker classify", "--servers --tools --overrides --ignore-annotations --config --debug --json"),
-        ("serve", "--host --port --db --no-auth --debug --json"),
+        ("serve", "--host --port --db --no-auth --no-learn --debug --json"),
         ("server key create", "--db --tenant --scope --json"),
     ],
 )

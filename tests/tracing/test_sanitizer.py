@@ -322,6 +322,25 @@ def test_the_shape_stays_and_a_second_look_finds_nothing(value: Any) -> None:
     assert SANITIZER.value(once).value == once
 
 
+@given(_json)
+def test_what_passes_at_a_look_would_come_out_as_it_is(value: Any) -> None:
+    """F23: the short way for those who have the text says yes to nothing that the long one would change."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    if SANITIZER.passes(text):
+        assert SANITIZER.value(value).value == value
+
+
+@pytest.mark.parametrize("filler", ["x", '"', "\\", '\\"', "\u00e9", "\n", '","'])
+@pytest.mark.parametrize("size", [2_000, 10_000, 11_000])
+def test_what_would_be_cut_does_not_pass(filler: str, size: int) -> None:
+    """F25: however a long text looks as JSON, its length is not missed."""
+    for value in ([filler * (size // len(filler))], {filler * (size // len(filler)): ["x", "y"] * 2000}):
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        done = SANITIZER.value(value)
+        assert not (SANITIZER.passes(text) and (done.truncated or done.value != value))
+    assert SANITIZER.passes(json.dumps(["x" * 1000] * 50))
+
+
 @given(_json, st.data())
 def test_a_planted_secret_survives_no_nesting(value: Any, data: st.DataObject) -> None:
     """F24: a token and a known value anywhere in any value, also inside JSON inside a text."""

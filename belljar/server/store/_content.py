@@ -29,7 +29,7 @@ from belljar.server.store._json import Encoded, text_of
 from belljar.server.store._names import name_of
 from belljar.tracing.types import Trace, decode
 
-__all__ = ["MAX_TRACE_BYTES", "Content", "Rejected", "content_of"]
+__all__ = ["MAX_TRACE_BYTES", "Content", "Rejected", "Written", "content_of", "written"]
 
 MAX_TRACE_BYTES = 1 * MIB
 """Of one trace as JSON; four times what our client sends at most."""
@@ -64,62 +64,81 @@ class Content:
     trace: Trace
     columns: dict[str, Any]
     pieces: dict[str, Encoded]
+    tools: list[dict[str, Any]]
+    """What it called: rows of `trace_tool`, without what they have from their trace."""
     hash: str
     size: int
     executed_at: datetime
 
 
-def content_of(trace: Trace, now: datetime) -> Content:
-    """Raises Rejected."""
-    _check_durations(trace)
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A trace and its JSON, made once: it is looked at, hashed and stored as this very text."""
+
+    trace: Trace
+    wire: dict[str, Any]
+    texts: dict[str, Encoded]
+    """Four, none of which holds a line feed: the columns of JSON, and under "" the rest."""
+    whole: str
+    """All four, a line each: what is hashed."""
+
+
+def written(trace: Trace) -> Written:
+    """Raises Rejected: there is no JSON for it."""
     try:
         wire = trace.to_wire()
-        texts, replaced = _texts(wire), 0
-        _check_size(texts)
-        if _needs_cleaning(texts):
-            wire, replaced = _cleaned(wire)
-            texts, trace = _texts(wire), decode(wire)
+        texts = _texts(wire)
+        return Written(trace, wire, texts, "\n".join(texts.values()))
     except jsontext.JsonError as error:
-        raise Rejected("VALIDATION_ERROR", f"not a trace that can be stored: {error}") from None
-    digest = hashlib.sha256("\n".join(texts.values()).encode())
-    executed_at, ahead = _executed(trace, now)
+        raise _unstorable(error) from None
+
+
+def _unstorable(error: jsontext.JsonError) -> Rejected:
+    return Rejected("VALIDATION_ERROR", f"not a trace that can be stored: {error}")
+
+
+def content_of(trace: Trace | Written, now: datetime) -> Content:
+    """Raises Rejected."""
+    own, replaced = written(trace) if isinstance(trace, Trace) else trace, 0
+    _check_durations(own.trace)
+    _check_size(own)
+    if _NUL in own.whole or (not own.whole.isascii() and _UNSTORABLE.search(own.whole)):
+        wire, replaced = _cleaned(own.wire)
+        own = written(decode(wire))
+    executed_at, ahead = _executed(own.trace, now)
     marks: dict[str, Any] = {"replaced": replaced} if replaced else {}
     marks |= {"clockAhead": True} if ahead else {}
+    pieces = {column: own.texts[column] for column, _ in _PIECES}
     if marks:
-        texts["metadata"] = text_of(wire["metadata"] | marks)
-    head = texts.pop("")
+        pieces["metadata"] = text_of(own.wire["metadata"] | marks)
     return Content(
-        trace=trace,
-        columns=_columns(wire),
-        pieces=texts,
-        hash=digest.hexdigest(),
-        size=len(head) + sum(map(len, texts.values())),
+        trace=own.trace,
+        columns=_columns(own.wire),
+        pieces=pieces,
+        tools=_tools(own.trace),
+        hash=hashlib.sha256(own.whole.encode()).hexdigest(),
+        size=len(own.texts[""]) + sum(map(len, pieces.values())),
         executed_at=executed_at,
     )
 
 
 _PIECES = (("task_results", "taskResults"), ("decisions", "decisions"), ("metadata", "metadata"))
+_NOT_REST = frozenset([key for _, key in _PIECES] + ["userId"])
 
 
 def _texts(wire: dict[str, Any]) -> dict[str, Encoded]:
-    """The trace as four JSON texts, none of which holds a line feed: the rest of it under "", then the JSON columns."""
-    parts = {key for _, key in _PIECES} | {"userId"}
-    rest = {key: value for key, value in wire.items() if key not in parts}
+    rest = {key: value for key, value in wire.items() if key not in _NOT_REST}
     return {"": text_of(rest)} | {column: text_of(wire[key]) for column, key in _PIECES}
 
 
-def _check_size(texts: dict[str, Encoded]) -> None:
-    if sum(map(len, texts.values())) > MAX_TRACE_BYTES:
+def _check_size(own: Written) -> None:
+    if len(own.whole) > MAX_TRACE_BYTES:
         raise Rejected("TOO_LARGE", f"the trace is larger than {MAX_TRACE_BYTES} bytes")
-    for text in texts.values():
-        if text.count("[") + text.count("{") > _MAX_DEPTH:
-            _check_depth(text)
-
-
-def _check_depth(text: str) -> None:
-    """The whole is looked at once more only where the count of brackets leaves it open."""
-    text = text.encode(errors="replace").decode()
-    jsontext.parse(text, max_bytes=4 * MAX_TRACE_BYTES, max_depth=_MAX_DEPTH)
+    try:
+        for text in own.texts.values():
+            jsontext.check_brackets(text, _MAX_DEPTH, MAX_TRACE_BYTES)
+    except jsontext.JsonError as error:
+        raise _unstorable(error) from None
 
 
 def _check_durations(trace: Trace) -> None:
@@ -164,11 +183,22 @@ def _mocked_share(results: list[dict[str, Any]]) -> float:
     return sum(result["source"] != "real" for result in results) / len(results) if results else 0.0
 
 
+def _tools(trace: Trace) -> list[dict[str, Any]]:
+    """Mocked calls are counted apart and never among the others."""
+    counted = dict[str, dict[str, Any]]()
+    for call in trace.task_results:
+        name, real = call.tool[:MAX_TOOL_CHARS], call.source == "real"
+        tool = counted.get(name)
+        if tool is None:
+            tool = counted[name] = {"tool": name, "calls": 0, "failures": 0, "mocked": 0, "duration_ms": 0.0}
+        tool["calls"] += real
+        tool["failures"] += real and not call.success
+        tool["mocked"] += not real
+        tool["duration_ms"] += call.duration_ms if real else 0.0
+    return list(counted.values())
+
+
 # Cleaning
-
-
-def _needs_cleaning(texts: dict[str, Encoded]) -> bool:
-    return any(_NUL in text or (not text.isascii() and _UNSTORABLE.search(text)) for text in texts.values())
 
 
 def _cleaned(wire: dict[str, Any]) -> tuple[dict[str, Any], int]:

@@ -1,12 +1,13 @@
 """Traces in.
 
-One transaction a batch. The whole batch is one INSERT that skips what is there; what it skipped is compared by content
-hash with what is stored under its id: the same is a duplicate, anything else is rejected. So a client may send a batch
-again and again and nothing is stored twice, also when two replicas receive it at once. Rows go in sorted by trace id
-and tools by name, so that concurrent batches meet in the same order and never deadlock.
+One transaction a batch, or for several batches that come at once (`_together`): then they share the commit, which waits
+for the disk, and the statements. All of it is one INSERT that skips what is there; what it skipped is compared by
+content hash with what is stored under its id: the same is a duplicate, anything else is rejected. So a client may send
+a batch again and again and nothing is stored twice, also when two replicas receive it at once. Rows go in sorted by
+trace id and tools by name, so that concurrent transactions meet in the same order and never deadlock.
 
-Only if the one INSERT fails - the engine refuses a value that `_content` let through - the batch is done again with a
-savepoint for each trace, and the traces at fault are rejected alone.
+Only if the one INSERT fails - the engine refuses a value that `_content` let through - each batch is done again by
+itself, with a savepoint for each trace, and the traces at fault are rejected alone.
 
 A parent may come after its children: a child names it by trace id, and is linked by the parent being there.
 """
@@ -14,24 +15,37 @@ A parent may come after its children: a child names it by trace id, and is linke
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Literal
 
 from sqlalchemy import Connection, bindparam, exc, select, update
 
-from belljar.server.store import _bulk
-from belljar.server.store._content import MAX_TOOL_CHARS, Content, Rejected, content_of
+from belljar.server.store import _bulk, keys
+from belljar.server.store._content import Content, Rejected, Written, content_of, written
 from belljar.server.store._resolve import resolve
 from belljar.server.store.engine import Database
-from belljar.server.store.errors import StoreRefused
+from belljar.server.store.errors import StoreDenied, StoreRefused
 from belljar.server.store.keys import Principal
-from belljar.server.store.schema import execution_trace, tool_stats, trace_tool
+from belljar.server.store.schema import execution_trace, tool_stats
 from belljar.tracing.types import Trace
 
-__all__ = ["MAX_BATCH", "Estimate", "ItemResult", "Learn", "NewTrace", "Status", "ingest"]
+__all__ = [
+    "MAX_BATCH",
+    "Estimate",
+    "ItemResult",
+    "KeyRevoked",
+    "Learn",
+    "NewTrace",
+    "Rejected",
+    "Status",
+    "Written",
+    "ingest",
+    "written",
+]
 
 MAX_BATCH = 100
 Status = Literal["stored", "duplicate", "rejected", "retry"]
@@ -84,24 +98,52 @@ Learn = Callable[[Connection, int, list[NewTrace]], list[Estimate]]
 
 @dataclass(slots=True)
 class _Batch:
-    """What is known of the batch while it is stored."""
+    """What is known of a batch while it is stored."""
 
     principal: Principal
     now: datetime
+    learn: Learn | None
+    contents: list[Content]
+    """One for each id."""
+    ask: bool = False
+    """Whether its key still is good."""
+    denied: bool = False
+    """It is not."""
     new: dict[str, tuple[int, Content]] = field(default_factory=dict[str, tuple[int, Content]])
     hashes: dict[str, str] = field(default_factory=dict[str, str])
     """Content hash of what is stored under each id, after the batch."""
-    tools: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """Rows of `trace_tool` of the new ones."""
     refused: dict[str, Rejected] = field(default_factory=dict[str, Rejected])
+
+    @property
+    def tenant_id(self) -> int:
+        return self.principal.tenant_id
+
+    def forget(self) -> None:
+        """What was done was taken back."""
+        self.new, self.hashes, self.refused = {}, {}, {}
+
+
+class KeyRevoked(StoreDenied):
+    """The key with which the traces came is no key any more."""
+
+    default_reason = "KEY_REVOKED"
 
 
 def ingest(
-    db: Database, principal: Principal, traces: Sequence[Trace], *, now: datetime, learn: Learn | None = None
+    db: Database,
+    principal: Principal,
+    traces: Sequence[Trace | Written],
+    *,
+    now: datetime,
+    learn: Learn | None = None,
+    ask: bool = False,
 ) -> list[ItemResult]:
     """Store a batch; one result per trace, in their order. Committed when it returns.
 
+    With `ask`, the same transaction asks whether the principal's key still is good.
+
     Raises:
+        KeyRevoked: it is not; nothing was stored.
         StoreUnavailable: nothing was stored; the whole batch may be sent again.
         StoreRefused: more than MAX_BATCH traces (`TOO_LARGE`).
     """
@@ -110,12 +152,17 @@ def ingest(
     contents = [_checked(trace, now) for trace in traces]
     # Of an id that comes twice the first is stored; the others are then compared with what is stored.
     firsts = {c.trace.trace_id: c for c in reversed(contents) if isinstance(c, Content)}
-    batch = _stored(db, principal, [firsts[trace_id] for trace_id in sorted(firsts)], now, learn)
+    batch = _Batch(principal, now, learn, list(firsts.values()), ask)
+    if firsts or ask:
+        db.together(batch, lambda batches: _store(db, batches), size=len(firsts))
+    if batch.denied:
+        raise KeyRevoked("the key was revoked")
     seen = set[str]()
-    return [_result(trace.trace_id, content, batch, seen) for trace, content in zip(traces, contents, strict=True)]
+    ids = [trace.trace_id if isinstance(trace, Trace) else trace.trace.trace_id for trace in traces]
+    return [_result(trace_id, content, batch, seen) for trace_id, content in zip(ids, contents, strict=True)]
 
 
-def _checked(trace: Trace, now: datetime) -> Content | Rejected:
+def _checked(trace: Trace | Written, now: datetime) -> Content | Rejected:
     try:
         return content_of(trace, now)
     except Rejected as rejected:
@@ -136,52 +183,76 @@ def _result(trace_id: str, content: Content | Rejected, batch: _Batch, seen: set
     return ItemResult(trace_id, "stored" if first and trace_id in batch.new else "duplicate")
 
 
-def _stored(db: Database, principal: Principal, contents: list[Content], now: datetime, learn: Learn | None) -> _Batch:
-    if not contents:
-        return _Batch(principal, now)
+def _store(db: Database, batches: list[_Batch]) -> None:
     try:
-        return _attempt(db, _Batch(principal, now), contents, learn, _all_at_once)
+        _attempt(db, batches, _all_at_once)
     except exc.DBAPIError as error:
         _log.warning("a batch failed as a whole (%s) and is stored trace by trace", type(error.orig).__name__)
-        return _attempt(db, _Batch(principal, now), contents, learn, _one_by_one)
+        for batch in batches:
+            batch.forget()
+        _attempt(db, batches, _one_by_one)
 
 
-def _attempt(
-    db: Database, batch: _Batch, contents: list[Content], learn: Learn | None, store: Callable[..., None]
-) -> _Batch:
+def _attempt(db: Database, batches: list[_Batch], store: Callable[[Connection, list[_Batch]], None]) -> None:
     with db.write() as connection:
-        store(connection, batch, contents)
-        _count_tools(connection, batch)
-        if learn is not None and batch.new:
-            _learn(connection, batch, learn)
-    return batch
+        batches = _admitted(connection, batches)
+        store(connection, batches)
+        _count_tools(connection, batches)
+        for tenant_id in sorted({batch.tenant_id for batch in batches}):
+            _learn(connection, [batch for batch in batches if batch.tenant_id == tenant_id and batch.learn])
 
 
-def _all_at_once(connection: Connection, batch: _Batch, contents: list[Content]) -> None:
-    tenant_id = batch.principal.tenant_id
-    capabilities = resolve(connection, tenant_id, (content.trace for content in contents))
-    rows = [_row(batch, content, found) for content, found in zip(contents, capabilities, strict=True)]
-    row_ids = {row.trace_id: row.row_id for row in _bulk.insert_new(connection, execution_trace, rows)}
-    new = {c.trace.trace_id: (row_ids[c.trace.trace_id], c) for c in contents if c.trace.trace_id in row_ids}
-    tools = [row for row_id, content in new.values() for row in _tools(tenant_id, row_id, content)]
-    _bulk.insert(connection, trace_tool, tools)
-    there = [content.trace.trace_id for content in contents if content.trace.trace_id not in new]
-    batch.hashes |= {trace_id: content.hash for trace_id, (_, content) in new.items()}
-    batch.hashes |= _hashes(connection, tenant_id, there) if there else {}
-    batch.new |= new
-    batch.tools += tools
+def _admitted(connection: Connection, batches: list[_Batch]) -> list[_Batch]:
+    """Without those whose key was revoked meanwhile."""
+    asked = {batch.principal.key_id for batch in batches if batch.ask}
+    now = max(batch.now for batch in batches)
+    good = keys.still_good(connection, asked, now=now) if asked else asked
+    for batch in batches:
+        batch.denied = batch.ask and batch.principal.key_id not in good
+    return [batch for batch in batches if not batch.denied and batch.contents]
 
 
-def _one_by_one(connection: Connection, batch: _Batch, contents: list[Content]) -> None:
-    for content in contents:
+def _all_at_once(connection: Connection, batches: list[_Batch]) -> None:
+    # Of an id that two batches of a tenant have, too, the first is stored.
+    firsts = {(b.tenant_id, c.trace.trace_id): (b, c) for b in reversed(batches) for c in b.contents}
+    tools = {key: content.tools for key, (_, content) in firsts.items()}
+    row_ids = _bulk.insert_traces(connection, _rows(connection, firsts), tools)
+    for key in sorted(row_ids):
+        batch, content = firsts[key]
+        batch.new[key[1]] = row_ids[key], content
+    _note_hashes(connection, batches, {key: firsts[key][1].hash for key in row_ids})
+
+
+def _rows(connection: Connection, contents: dict[_bulk.TraceKey, tuple[_Batch, Content]]) -> list[dict[str, Any]]:
+    """Sorted by tenant and trace id."""
+    found = dict[_bulk.TraceKey, str | None]()
+    for tenant_id, group in groupby(sorted(contents), key=itemgetter(0)):
+        listed = list(group)
+        ids = resolve(connection, tenant_id, [contents[key][1].trace for key in listed])
+        found.update(zip(listed, ids, strict=True))
+    return [_row(*contents[key], capability_id) for key, capability_id in found.items()]
+
+
+def _note_hashes(connection: Connection, batches: list[_Batch], known: dict[_bulk.TraceKey, str]) -> None:
+    """What is stored now under the ids of each batch."""
+    for batch in batches:
+        ids = [content.trace.trace_id for content in batch.contents]
+        there = [trace_id for trace_id in ids if (batch.tenant_id, trace_id) not in known]
+        batch.hashes |= {i: known[batch.tenant_id, i] for i in ids if (batch.tenant_id, i) in known}
+        batch.hashes |= _hashes(connection, batch.tenant_id, there) if there else {}
+
+
+def _one_by_one(connection: Connection, batches: list[_Batch]) -> None:
+    for owner, content in [(batch, content) for batch in batches for content in batch.contents]:
+        alone = replace(owner, contents=[content])
         try:
             with connection.begin_nested():
-                _all_at_once(connection, batch, [content])
+                _all_at_once(connection, [alone])
         except exc.OperationalError:
             raise
         except exc.DBAPIError as error:
             _log.warning("a trace cannot be stored: %s", type(error.orig).__name__)
-            batch.refused[content.trace.trace_id] = Rejected("UNSTORABLE", "the database refuses a value of this trace")
+            owner.refused[content.trace.trace_id] = Rejected("UNSTORABLE", "the database refuses a value of this trace")
 
 
 def _hashes(connection: Connection, tenant_id: int, trace_ids: list[str]) -> dict[str, str]:
@@ -195,7 +266,7 @@ def _hashes(connection: Connection, tenant_id: int, trace_ids: list[str]) -> dic
 
 def _row(batch: _Batch, content: Content, capability_id: str | None) -> dict[str, Any]:
     return {
-        "tenant_id": batch.principal.tenant_id,
+        "tenant_id": batch.tenant_id,
         **content.columns,
         "capability_id": capability_id,
         "user_id": batch.principal.key_id,
@@ -218,38 +289,32 @@ def _estimated(success: bool, predicted: float) -> dict[str, float]:
     }
 
 
-def _tools(tenant_id: int, row_id: int, content: Content) -> list[dict[str, Any]]:
-    """The tools a trace called; mocked calls are counted apart and never among the others."""
-    counted = defaultdict[str, dict[str, Any]](lambda: {"calls": 0, "failures": 0, "mocked": 0, "duration_ms": 0.0})
-    for call in content.trace.task_results:
-        tool = counted[call.tool[:MAX_TOOL_CHARS]]
-        real = call.source == "real"
-        tool["calls"] += real
-        tool["failures"] += real and not call.success
-        tool["mocked"] += not real
-        tool["duration_ms"] += call.duration_ms if real else 0.0
-    head = {"row_id": row_id, "tenant_id": tenant_id, "executed_at": content.executed_at}
-    return [head | {"tool": name} | figures for name, figures in counted.items()]
-
-
-def _count_tools(connection: Connection, batch: _Batch) -> None:
-    """Add the batch to what is known of each tool: once per tool, in the order of their names."""
-    total = dict[str, dict[str, Any]]()
-    for row in batch.tools:
-        one = {"tenant_id": row["tenant_id"], "tool": row["tool"], "last_at": batch.now}
-        sums = total.setdefault(row["tool"], one | dict.fromkeys(_FIGURES, 0))
-        for name in _FIGURES:
-            sums[name] += row[name]
-    _bulk.insert_or_add(connection, tool_stats, [total[name] for name in sorted(total)])
+def _count_tools(connection: Connection, batches: list[_Batch]) -> None:
+    """Add what is new to what is known of each tool: once per tool, in the order of their names."""
+    total = dict[tuple[int, str], dict[str, Any]]()
+    for batch in batches:
+        for tool in (tool for _, content in batch.new.values() for tool in content.tools):
+            one = {"tenant_id": batch.tenant_id, "tool": tool["tool"], "last_at": batch.now}
+            sums = total.setdefault((batch.tenant_id, tool["tool"]), one | dict.fromkeys(_FIGURES, 0))
+            for name in _FIGURES:
+                sums[name] += tool[name]
+    _bulk.insert_or_add(connection, tool_stats, [total[key] for key in sorted(total)])
 
 
 _FIGURES = ("calls", "failures", "mocked", "duration_ms")
 
 
-def _learn(connection: Connection, batch: _Batch, learn: Learn) -> None:
-    new = [NewTrace(row_id, content.trace, batch.principal.key_id) for row_id, content in batch.new.values()]
-    outcomes = {row_id: content.trace.success for row_id, content in batch.new.values()}
-    estimates = learn(connection, batch.principal.tenant_id, new)
+def _learn(connection: Connection, batches: list[_Batch]) -> None:
+    """From all new traces of a tenant at once, in the order of their ids: so replicas meet in the same order."""
+    found = sorted(
+        ((trace_id, batch, *new) for batch in batches for trace_id, new in batch.new.items()), key=itemgetter(0)
+    )
+    learn = batches[0].learn if found else None
+    if learn is None:
+        return
+    new = [NewTrace(row_id, content.trace, batch.principal.key_id) for _, batch, row_id, content in found]
+    outcomes = {row_id: content.trace.success for _, _, row_id, content in found}
+    estimates = learn(connection, batches[0].tenant_id, new)
     rows = [{"of": e.row_id, **_estimated(outcomes[e.row_id], min(1.0, max(0.0, e.predicted)))} for e in estimates]
     if rows:
         names = ("predicted", "td_error", "priority")

@@ -40,6 +40,7 @@ __all__ = [
     "local_principal",
     "principal_of",
     "revoke_key",
+    "still_good",
     "working",
 ]
 
@@ -159,6 +160,13 @@ def authenticate(db: Database, key: str, *, now: datetime) -> Principal | None:
         with db.write() as connection:
             connection.execute(update(api_key).where(api_key.c.key_id == key_id).values(last_used_at=now))
     return principal_of(found)
+
+
+def still_good(connection: Connection, key_ids: Iterable[str], *, now: datetime) -> set[str]:
+    """Those of some keys that work; so do requests without keys."""
+    listed = list(key_ids)
+    found = connection.scalars(select(api_key.c.key_id).where(working(now), api_key.c.key_id.in_(listed)))
+    return set(found) | ({LOCAL_KEY} & set(listed))
 
 
 def local_principal(db: Database, *, now: datetime) -> Principal:

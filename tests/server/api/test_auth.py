@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 from datetime import UTC, datetime, timedelta
 
@@ -93,6 +94,39 @@ def test_an_expired_key(api: Api) -> None:
     assert (expired.status_code, expired.json()["detail"]) == (401, unknown.json()["detail"])
 
 
+def test_a_revoked_key_stores_nothing(api: Api) -> None:
+    """F36: a key that was good a moment ago has its batch read first; revoked, it is told so and nothing is stored."""
+    made = keys.create_key(api.db, now=datetime.now(UTC))
+    client, reader = api.client(made.key), api.client(api.key())
+    for _ in range(2):
+        assert client.post("/api/traces", json=[trace()]).json()["stored"] == 1
+    assert keys.revoke_key(api.db, made.id, now=datetime.now(UTC))
+    for body in ([trace()], [], [{"no": "trace"}]):
+        answer = client.post("/api/traces", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (401, "UNAUTHORIZED")
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert len(reader.get("/api/traces").json()["traces"]) == 2
+
+
+def test_only_a_good_key_may_have_its_body_read(api: Api) -> None:
+    """F36: a stranger's, or a large one, is not waited for: the answer comes before the body."""
+    good, length = api.key(), {"content-length": "100", "content-type": "application/json"}
+    assert api.client(good).post("/api/traces", json=[]).status_code == 200
+    for key, large, status in (
+        ("bj_" + "x" * 32, False, 401),
+        (api.key("default", "read"), False, 403),
+        (good, True, 413),
+    ):
+        head = length | {"content-length": str(9 << 20)} if large else length
+        connection = http.client.HTTPConnection(*api.address, timeout=20)
+        connection.putrequest("POST", "/api/traces")
+        for name, value in (head | {"x-api-key": key}).items():
+            connection.putheader(name, value)
+        connection.endheaders(b"[")  # and no more
+        assert connection.getresponse().status == status
+        connection.close()
+
+
 def test_another_tenant_sees_nothing(api: Api) -> None:
     """F38, F41: another tenant's trace is 404, not in lists and counts; the same id there is a trace of its own."""
     mine, theirs = api.client(api.key("mine")), api.client(api.key("theirs"))
@@ -109,7 +143,7 @@ def test_another_tenant_sees_nothing(api: Api) -> None:
 
 
 def test_a_key_that_is_too_fast(serve: Serve) -> None:
-    """F36: 429 with Retry-After in whole seconds, per key; the body is not even read. Another key is not touched."""
+    """F36: 429 with Retry-After in whole seconds, per key; nothing is stored. Another key is not touched."""
     api = serve(rate_per_s=0.05, rate_burst=3)
     client, other = api.client(), api.client()
     answers = [client.post("/api/traces", json=[trace()]) for _ in range(4)]

@@ -11,15 +11,17 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from belljar.errors import ConfigError
+from belljar.rpc import jsontext
 from belljar.server import bodies, logs
 from belljar.server.bodies import Body
 from belljar.server.problems import Problem
 from belljar.server.run import Listening, listen
 from belljar.server.settings import Settings
+from tests.server.traces import wire
 
 SETTINGS = Settings(database="sqlite:///x")
 
@@ -37,6 +39,50 @@ def test_every_form_means_the_same(value: Any, gzipped: bool) -> None:
     for kind, data in (("json", json.dumps(value).encode()), ("msgpack", pack(value))):
         body = Body(gzip.compress(data) if gzipped else data, kind, gzipped)
         assert bodies.parse(body, SETTINGS) == (value, len(data))
+
+
+_NUMBERS = ["1e999", "-0", "1E5", "NaN", "Infinity", "01", "1.", "9" * 4300, "9" * 4301, "1.0" + "0" * 4300]
+_STRINGS = [r'"\\"', r'"\u005c"', r'"\""', r'"\u0022"', r'"\/"', r'"\ud800"', r'"\ud83d\ude00"', '"é[{"', '"Infinity"']
+_SPELLED = st.sampled_from([*_NUMBERS, *_STRINGS, '"a\tb"', "[" * 79 + "]" * 79])
+_TEXTS = st.recursive(
+    _SPELLED,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda some: f"[{', '.join(some)}]")
+        | st.lists(st.tuples(st.sampled_from(['"a"', r'"a\\"', r'"\u0061"', '"b"']), inner), max_size=3).map(
+            lambda some: "{" + ",".join(f"{key} :{value}" for key, value in some) + "}"
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@given(_TEXTS | st.text(max_size=30))
+@example("[1.0" + "0" * 4300 + "]")
+def test_the_quick_parser_has_no_opinion_of_its_own(text: str) -> None:
+    """F36: what it takes is what the thorough one takes, the same value to the last digit; twice the same key is
+    refused however it is spelled."""
+    data = text.encode()
+    try:
+        value = bodies._quickly(data, SETTINGS)
+    except ValueError:
+        return
+    assert repr(value) == repr(jsontext.parse(data, max_bytes=1 << 20, max_depth=80))
+
+
+@pytest.mark.parametrize("key", ['"a"', r'"\u0061"', r'"a\\"'])
+@pytest.mark.parametrize("value", ["1", '"x"', r'"\\"', r'"\u005c"', r'"\""', r'"\u0022\u005c"'])
+def test_a_key_twice_is_refused(key: str, value: str) -> None:
+    """Two readers would see two documents; also where escapes blur the count of quotes."""
+    other = key.replace("a", r"\u0061", 1) if "u0061" not in key else '"a"'
+    body = f'[{{{key}: {value}, "b": {value}, {other}: {value}}}]'.encode()
+    with pytest.raises(Problem, match="same key twice"):
+        bodies.parse(Body(body, "json", False), SETTINGS)
+
+
+def test_an_ordinary_body_takes_the_quick_way() -> None:
+    """Or the quick way is none."""
+    body = json.dumps({"traces": [wire(n, intent='say "caf\u00e9" \\ now') for n in range(30)]}, ensure_ascii=False)
+    assert bodies._quickly(body.encode(), SETTINGS) == json.loads(body)
 
 
 @given(st.binary(max_size=300), st.sampled_from(["json", "msgpack"]), st.booleans())
