@@ -148,14 +148,24 @@ class UpstreamError(BelljarError):
     Attributes:
         server: its name in `mcp.json`.
         data: what the server said beside the message; a JSON value.
+        source: who failed, where that was no real server: `fake`; and how, in a word.
     """
 
     default_code = Code.RPC_ERROR
 
-    def __init__(self, message: str, *, server: str, code: Code | None = None, data: object = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        server: str,
+        code: Code | None = None,
+        data: object = None,
+        source: tuple[str, str] | None = None,
+    ) -> None:
         super().__init__(message, code=code)
         self.server = server
         self.data = data
+        self.source = source
 
 
 class WallError(BelljarError):

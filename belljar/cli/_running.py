@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from belljar import show
-from belljar.cli import _ending, _session_world, _setup, _telemetry
+from belljar.cli import _ending, _session_world, _setup, _telemetry, _worlds
 from belljar.cli._report import Report
 from belljar.config import Config
 from belljar.errors import ConfigError, Interrupted, ValidationError
@@ -139,8 +139,7 @@ def _refuse_what_is_not_here(wanted: Wanted) -> None:
         raise ConfigError(f"--backend {show.name(wanted.backend)}: there are wasm and process")
     if wanted.backend == "wasm" and wanted.keep_files is not None:
         raise ConfigError("a wasm box has no files to keep; use --backend process")
-    if wanted.world != "real" and not _session_world.is_session(wanted.world):
-        raise ConfigError(f"--world {show.name(wanted.world)}: there are real and session:ID")
+    _worlds.check(wanted.world)
 
 
 def _capability(wanted: Wanted, config: Config) -> Capability:
@@ -200,7 +199,8 @@ async def _in_a_jar(
             from belljar.cli._trust import PinningWorld, UserTrust
 
             trust = UserTrust(_setup.trust_store(config), specs)
-            world = PinningWorld(await stack.enter_async_context(_setup.upstreams(config, specs)), trust)
+            servers = await stack.enter_async_context(_setup.upstreams(config, specs))
+            world = PinningWorld(stack.enter_context(_worlds.over(wanted, config, servers)), trust)
             remember = trust.remember
         options = _with_person(wanted, options, remember)
         spans = _telemetry.telemetry()

@@ -52,7 +52,10 @@ def _run(
     keep_files: Annotated[
         str | None, typer.Option(metavar="DIR", help="Let it write files, and keep them here; with --backend process.")
     ] = None,
-    world: Annotated[str, typer.Option(metavar="NAME", help="Who answers calls: real, or session:ID.")] = "real",
+    world: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Who answers calls: real; dry (reads alone are real); fake; session:ID."),
+    ] = "real",
     intent: Annotated[str | None, typer.Option(metavar="TEXT", help="What it is for; stands in the trace.")] = None,
     workflow: Annotated[str | None, typer.Option(metavar="ID", help="The workflow it is part of.")] = None,
     waive: Annotated[

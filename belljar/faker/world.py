@@ -111,8 +111,8 @@ class FakeWorld:
             return fault
         if writes and not self._options.safety and real is not None:
             return await self._passed(real, verdict)
-        if writes and (wrong := self._wrong(call)):
-            return Reply(results.error(wrong), "overlay", verdict, intercepted=True, detail="arguments do not fit")
+        if (writes or real is None) and (wrong := self._wrong(call)):
+            return Reply(results.error(wrong), "overlay", verdict, intercepted=writes, detail="arguments do not fit")
         scene = Scene(
             call, verdict, self.generator, Changes(self._overlay), self._judge(call), _real=None if writes else real
         )

@@ -180,6 +180,8 @@ class Bridge:
             message = f"no answer within {self._limits.call:g} s; allow more with --limit call=N"
             return self._failed(record, Code.RPC_TIMEOUT, message)
         except UpstreamError as exc:
+            if exc.source is not None:
+                record.source, record.source_detail = exc.source
             return self._failed(record, upstream_code(exc), exc.message, exc.data)
         except ApprovalRequired:  # of a run that this call set going
             self._ended(record)

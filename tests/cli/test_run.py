@@ -97,7 +97,7 @@ def test_a_file_and_its_arguments(belljar: Belljar) -> None:
         (["-c", "1", "--limit", "wall=-1"], Code.CONFIG_ERROR),
         (["-c", "1", "--allow", "git"], Code.CONFIG_ERROR),
         (["-c", "1", "--backend", "none"], Code.CONFIG_ERROR),
-        (["-c", "1", "--world", "fake"], Code.CONFIG_ERROR),
+        (["-c", "1", "--world", "upside-down"], Code.CONFIG_ERROR),
         (["-c", "1", "--waive", "none"], Code.CONFIG_ERROR),
         (["-c", "1", "--servers", "none.json"], Code.CONFIG_ERROR),
         (["-c", "1", "--config", "none.toml"], Code.CONFIG_ERROR),

@@ -153,6 +153,14 @@ class Connection:
         Raises:
             UpstreamError: RPC_ERROR, UNKNOWN_TOOL.
         """
+        return plain_value(self._spec.name, tool, await self.result(tool, args), self._limits)
+
+    async def result(self, tool: str, args: Mapping[str, JsonValue]) -> CallToolResult:
+        """What a tool says, an error of its own included.
+
+        Raises:
+            UpstreamError: RPC_ERROR, UNKNOWN_TOOL; the call itself failed.
+        """
         meta = _telemetry.request_meta()
         request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=dict(args), _meta=meta))
         self._way.sent(self._session.protocol_version)
@@ -167,7 +175,7 @@ class Connection:
             raise self._error(f"{self._spec.name}:{tool} asks for input of a person or a model, which is not offered")
         if result.is_error:
             self._way.tool_failed()
-        return plain_value(self._spec.name, tool, result, self._limits)
+        return result
 
     async def _failed(self, tool: str, exc: MCPError) -> UpstreamError:
         if exc.code == CONNECTION_CLOSED:

@@ -6,9 +6,10 @@ left after the `async with`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -20,7 +21,15 @@ from belljar.rpc.servers import ServerSpec
 from belljar.rpc.upstreams._upstream import Upstream
 from belljar.rpc.world import Answer, JsonValue, ToolInfo
 
+if TYPE_CHECKING:
+    from mcp_types import CallToolResult
+
+    from belljar.rpc.upstreams._connection import Connection
+
 __all__ = ["IDLE_S", "RealWorld"]
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 IDLE_S = 60.0
 # A list this old is asked for again before a run's calls are judged by it.
@@ -87,12 +96,29 @@ class RealWorld:
             UpstreamError: RPC_ERROR (the tool failed, changed, cannot be used, or the arguments do not fit its schema:
                 the message names the place), RPC_TIMEOUT, UNKNOWN_TOOL, UPSTREAM_UNAVAILABLE.
         """
+        return await self._make(tool, args, lambda connection: connection.call(tool.name, args), Answer)
+
+    async def result(self, tool: ToolInfo, args: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """The call's result in its wire form, with `isError` where the tool itself failed.
+
+        Raises:
+            UpstreamError: as `call` does, except for what the tool says.
+        """
+        return await self._make(tool, args, lambda connection: connection.result(tool.name, args), _wire)
+
+    async def _make(
+        self,
+        tool: ToolInfo,
+        args: Mapping[str, JsonValue],
+        call: Callable[[Connection], Awaitable[T]],
+        then: Callable[[T], U],
+    ) -> U:
         upstream = self._upstream(tool.server)
         await self._check(tool, args)
         async with upstream.lease() as connection:
             self._same(tool, (await connection.tools()).get(tool.name))
             with anyio.move_on_after(self._limits.call):
-                return Answer(await connection.call(tool.name, args))
+                return then(await call(connection))
         raise _failed(tool, f"gave no answer within {self._limits.call:g} s", Code.RPC_TIMEOUT)
 
     def _upstream(self, server: str) -> Upstream:
@@ -121,6 +147,13 @@ class RealWorld:
             raise _failed(tool, "is not in its server's list any more", Code.UNKNOWN_TOOL)
         if now.digest != tool.digest or now.unavailable:
             raise _failed(tool, "has changed since it was listed; run again to see what it is now")
+
+
+def _wire(result: CallToolResult) -> dict[str, JsonValue]:
+    wire = result.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if not result.is_error:
+        wire.pop("isError", None)
+    return wire
 
 
 async def _validate(tool: ToolInfo, args: dict[str, JsonValue]) -> list[str]:

@@ -82,7 +82,7 @@ class _Tools:
         given = cast("list[Any]", args["paths"])
         if not self._scene.offline:
             valid = [await self._reading.maybe_valid(each) for each in given]
-            if not any(path is not None and self._tree.touched(path) for path in valid):
+            if not any(path is None or self._tree.touched(path) for path in valid):
                 return Outcome(await self._scene.real(), "real")
         said: list[str] = []
         for each in given:

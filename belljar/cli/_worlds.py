@@ -1,0 +1,55 @@
+"""`--world`: who answers the calls of a run. The names are known here; what they mean is imported when it is wanted."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Literal, cast
+
+from belljar import show
+from belljar.cli import _session_world
+from belljar.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from belljar.cli._running import Wanted
+    from belljar.config import Config
+    from belljar.rpc.upstreams import RealWorld
+    from belljar.rpc.world import World
+
+__all__ = ["check", "over"]
+
+_FAKED = ("fake", "dry")
+
+
+def check(name: str) -> None:
+    """Refuse a world that there is none of, before anything is started.
+
+    Raises:
+        ConfigError: with the names there are.
+    """
+    if name not in ("real", *_FAKED) and not _session_world.is_session(name):
+        raise ConfigError(f"--world {show.name(name)}: there are real, dry (reads are real), fake and session:ID")
+
+
+def over(wanted: Wanted, config: Config, servers: RealWorld) -> AbstractContextManager[World]:
+    """The world that is wanted, over the real servers.
+
+    Raises:
+        ConfigError: it cannot be opened.
+    """
+    return _faked(wanted, config, servers) if wanted.world in _FAKED else nullcontext(servers)
+
+
+def _faked(wanted: Wanted, config: Config, servers: RealWorld) -> AbstractContextManager[World]:
+    from contextlib import contextmanager
+
+    from belljar.faker.under_run import FakedRun
+    from belljar.faker.world import WorldOptions, open_world
+
+    @contextmanager
+    def opened() -> Generator[World]:
+        with open_world(WorldOptions()) as world:
+            yield FakedRun(servers, world, config.limits, name=cast("Literal['fake', 'dry']", wanted.world))
+
+    return opened()
