@@ -21,6 +21,7 @@ _BIN = Path(sys.executable).parent
 _NODE_SERVERS = {
     "server-everything": "@modelcontextprotocol/server-everything/dist/index.js",
     "server-filesystem": "@modelcontextprotocol/server-filesystem/dist/index.js",
+    "server-memory": "@modelcontextprotocol/server-memory/dist/index.js",
 }
 # Whose process it is, in the environment of all that a session starts.
 _MARK = "BELLJAR_TEST_SESSION"

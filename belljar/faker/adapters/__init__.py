@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from belljar.faker.adapters.filesystem import FilesystemModel
+from belljar.faker.adapters.memory import MemoryModel
 from belljar.faker.calls import Call
 from belljar.faker.scene import Model
 
 __all__ = ["adapter_for"]
 
 _FILESYSTEM = frozenset({"write_file", "list_directory", "get_file_info", "move_file"})
+
+_MEMORY = frozenset({"create_entities", "create_relations", "read_graph"})
 
 
 def adapter_for(call: Call, otherwise: Model) -> Model | None:
@@ -19,4 +22,6 @@ def adapter_for(call: Call, otherwise: Model) -> Model | None:
     names = call.tools.keys()
     if names >= _FILESYSTEM:
         return FilesystemModel(otherwise)
+    if names >= _MEMORY:
+        return MemoryModel(otherwise)
     return None
