@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
     from belljar.faker.proxy import Ended
+    from belljar.faker.targets import Target
     from belljar.rpc.servers import ServerSpec
 
-__all__ = ["Wanted", "run"]
+__all__ = ["Wanted", "listed", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Wanted:
     command: tuple[str, ...]
     url: str | None
     http: str | None
+    name: str | None
     env: tuple[str, ...]
     passthrough: bool
     real: bool
@@ -39,12 +41,12 @@ class Wanted:
     @classmethod
     def of(cls, *, command: str | None, args: list[str] | None, rest: list[str] | None, **given: Any) -> Wanted:
         """The options as they were given."""
-        words = rest if rest is not None else [] if command is None else [command, *_listed(args or [])]
+        words = rest if rest is not None else [] if command is None else [command, *listed(args or [])]
         faults, env = given.pop("fault") or (), given.pop("env") or ()
         return cls(command=tuple(words), faults=tuple(faults), env=tuple(env), **given)
 
 
-def _listed(args: list[str]) -> list[str]:
+def listed(args: list[str]) -> list[str]:
     """`a,b,"c,d"` as three words."""
     import csv
 
@@ -62,20 +64,33 @@ def run(wanted: Wanted) -> int:
 
 def _serve(wanted: Wanted) -> int:
     import os
-    from pathlib import Path
 
     import anyio
 
-    from belljar.errors import ConfigError
     from belljar.faker import guard
 
     guard.check_depth(os.environ)
-    if not wanted.command:
-        raise ConfigError("no server is named; write -- and its command, or --url")
-    if not wanted.passthrough:
-        raise ConfigError("only --passthrough is there yet")
-    spec = guard.spec_of(wanted.command, os.environ, cwd=Path.cwd(), names=wanted.env)
+    spec = _spec(wanted, os.environ)
     return anyio.run(_stand, wanted, spec)
+
+
+def _spec(wanted: Wanted, environ: Mapping[str, str]) -> ServerSpec:
+    """The server that is named, by its command or by its URL.
+
+    Raises:
+        ConfigError: none is, or two are, or it cannot be used.
+    """
+    from pathlib import Path
+
+    from belljar.errors import ConfigError
+    from belljar.faker import entries, guard
+
+    url = wanted.url or ("" if wanted.command else environ.get(entries.URL, ""))
+    if bool(url) == bool(wanted.command):
+        raise ConfigError("name one server; write -- and its command, or --url")
+    if url:
+        return entries.endpoint(url, environ.get(entries.HEADERS, ""), name=wanted.name or "")
+    return guard.spec_of(wanted.command, environ, cwd=Path.cwd(), names=wanted.env, name=wanted.name or "")
 
 
 async def _stand(wanted: Wanted, spec: ServerSpec) -> int:
@@ -103,14 +118,27 @@ async def _between(wanted: Wanted, spec: ServerSpec) -> Ended:
     from belljar.faker.clients import stdio_client
     from belljar.faker.proxy import Proxy, ProxyOptions
     from belljar.faker.pump import PumpOptions
-    from belljar.faker.targets import open_stdio
 
     pump = PumpOptions(wanted.passthrough, wanted.debug, wanted.start_timeout, wanted.call_timeout)
     options = ProxyOptions(spec.name, pump, real=wanted.real)
     with stdio_client(0, 1) as client:
-        async with open_stdio(spec, start_s=wanted.start_timeout, write_s=wanted.call_timeout) as target:
+        async with _target(wanted, spec) as target:
             proxy = Proxy(client, target, None, options, classify=lambda _tool: Verdict("write", "high", ""))
             return await proxy.run()
+
+
+@asynccontextmanager
+async def _target(wanted: Wanted, spec: ServerSpec) -> AsyncGenerator[Target]:
+    if spec.command:
+        from belljar.faker.targets import open_stdio
+
+        async with open_stdio(spec, start_s=wanted.start_timeout, write_s=wanted.call_timeout) as program:
+            yield program
+    else:
+        from belljar.faker.http_target import open_http
+
+        async with open_http(spec) as endpoint:
+            yield endpoint
 
 
 @asynccontextmanager

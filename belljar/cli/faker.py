@@ -72,6 +72,9 @@ def _faker(
     http: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Serve by HTTP on this machine, in place of stdio.")
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What the server is called in sessions; its command if left out.")
+    ] = None,
     env: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Give the server this variable, and of others only PATH and the like."),
@@ -112,6 +115,7 @@ def _faker(
         rest=context.meta.get(_COMMAND),
         url=url,
         http=http,
+        name=name,
         env=env,
         passthrough=passthrough,
         real=real,

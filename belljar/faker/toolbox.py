@@ -69,7 +69,9 @@ class Toolbox:
         if isinstance(following, str) and following:
             self._keep(following, listing)
             return False
-        self.tools, self.twice = listing.tools, frozenset(listing.twice)
+        if self.tools != listing.tools:  # whoever knows the tools by their identity need not learn them again
+            self.tools = listing.tools
+        self.twice = frozenset(listing.twice)
         self.fresh = listing.generation == self._generation
         return True
 
