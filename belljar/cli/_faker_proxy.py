@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
+    from belljar.faker.clients import Client
     from belljar.faker.proxy import Ended
     from belljar.faker.targets import Target
     from belljar.rpc.servers import ServerSpec
@@ -104,8 +105,11 @@ async def _stand(wanted: Wanted, spec: ServerSpec) -> int:
     async with _signals() as signalled:
         try:
             with unwrapped():
-                ended = await _between(wanted, spec)
-            reasons += [ended.reason] if ended.by == "target" else []
+                if wanted.http:
+                    await _by_http(wanted, spec, wanted.http)
+                else:
+                    ended = await _by_stdio(wanted, spec)
+                    reasons += [ended.reason] if ended.by == "target" else []
         except TargetGoneError as exc:
             reasons.append(str(exc))
     for reason in reasons:
@@ -113,18 +117,36 @@ async def _stand(wanted: Wanted, spec: ServerSpec) -> int:
     return EXIT[Code.INTERRUPTED] if signalled == [signal.SIGINT] else 0
 
 
-async def _between(wanted: Wanted, spec: ServerSpec) -> Ended:
-    from belljar.faker.calls import Verdict
+async def _by_stdio(wanted: Wanted, spec: ServerSpec) -> Ended:
     from belljar.faker.clients import stdio_client
+
+    with stdio_client(0, 1) as client:
+        return await _between(wanted, spec, client)
+
+
+async def _by_http(wanted: Wanted, spec: ServerSpec, where: str) -> None:
+    """Until a signal comes."""
+    from belljar.cli import _screen
+    from belljar.faker import http_listening
+
+    async def serve(client: Client) -> None:
+        ended = await _between(wanted, spec, client)
+        if ended.by == "target":
+            _screen.note(f"belljar: the server {ended.reason}")
+
+    await http_listening.listen(where, serve, ready=lambda url: _screen.note(f"belljar: serving at {url}"))
+
+
+async def _between(wanted: Wanted, spec: ServerSpec, client: Client) -> Ended:
+    from belljar.faker.calls import Verdict
     from belljar.faker.proxy import Proxy, ProxyOptions
     from belljar.faker.pump import PumpOptions
 
     pump = PumpOptions(wanted.passthrough, wanted.debug, wanted.start_timeout, wanted.call_timeout)
     options = ProxyOptions(spec.name, pump, real=wanted.real)
-    with stdio_client(0, 1) as client:
-        async with _target(wanted, spec) as target:
-            proxy = Proxy(client, target, None, options, classify=lambda _tool: Verdict("write", "high", ""))
-            return await proxy.run()
+    async with _target(wanted, spec) as target:
+        proxy = Proxy(client, target, None, options, classify=lambda _tool: Verdict("write", "high", ""))
+        return await proxy.run()
 
 
 @asynccontextmanager
