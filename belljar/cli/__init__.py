@@ -48,6 +48,14 @@ def _call(words: list[str]) -> int:
             from belljar.cli import _running
 
             return _running.run(_running.Wanted.of(**given))
+    if words[:1] == ["faker"]:
+        from belljar.cli import _words
+
+        given = _words.read_faker(words[1:])
+        if given is not None:
+            from belljar.cli import _faker_proxy
+
+            return _faker_proxy.run(_faker_proxy.Wanted.of(**given))
     from belljar.cli._app import call
 
     return call(words)

@@ -10,41 +10,53 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
+    from belljar.cli._faker_parts import Parts
     from belljar.faker.clients import Client
-    from belljar.faker.proxy import Ended
+    from belljar.faker.proxy import Ended, Proxy, ProxyOptions
     from belljar.faker.targets import Target
     from belljar.rpc.servers import ServerSpec
 
 __all__ = ["Wanted", "listed", "run"]
+
+# Any client says its first word at once.
+_SILENT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What the command line asks for."""
 
-    command: tuple[str, ...]
-    url: str | None
-    http: str | None
-    name: str | None
-    env: tuple[str, ...]
-    passthrough: bool
-    real: bool
-    overrides: str | None
-    world_file: str | None
-    faults: tuple[str, ...]
-    seed: int
-    ai_instruction: str | None
-    start_timeout: float
-    call_timeout: float
-    config: str | None
-    debug: bool
+    command: tuple[str, ...] = ()
+    url: str | None = None
+    http: str | None = None
+    name: str | None = None
+    env: tuple[str, ...] = ()
+    passthrough: bool = False
+    real: bool = True
+    overrides: str | None = None
+    world_file: str | None = None
+    faults: tuple[str, ...] = ()
+    seed: int = 0
+    ai_instruction: str | None = None
+    start_timeout: float = 30.0
+    call_timeout: float = 60.0
+    config: str | None = None
+    debug: bool = False
 
     @classmethod
-    def of(cls, *, command: str | None, args: list[str] | None, rest: list[str] | None, **given: Any) -> Wanted:
+    def of(
+        cls,
+        *,
+        command: str | None = None,
+        args: list[str] | None = None,
+        rest: list[str] | None = None,
+        env: list[str] | None = None,
+        fault: list[str] | None = None,
+        **given: Any,
+    ) -> Wanted:
         """The options as they were given."""
         words = rest if rest is not None else [] if command is None else [command, *listed(args or [])]
-        faults, env = given.pop("fault") or (), given.pop("env") or ()
-        return cls(command=tuple(words), faults=tuple(faults), env=tuple(env), **given)
+        return cls(command=tuple(words), faults=tuple(fault or ()), env=tuple(env or ()), **given)
 
 
 def listed(args: list[str]) -> list[str]:
@@ -71,8 +83,7 @@ def _serve(wanted: Wanted) -> int:
     from belljar.faker import guard
 
     guard.check_depth(os.environ)
-    spec = _spec(wanted, os.environ)
-    return anyio.run(_stand, wanted, spec)
+    return anyio.run(_stand, wanted, _spec(wanted, os.environ))
 
 
 def _spec(wanted: Wanted, environ: Mapping[str, str]) -> ServerSpec:
@@ -118,35 +129,80 @@ async def _stand(wanted: Wanted, spec: ServerSpec) -> int:
 
 
 async def _by_stdio(wanted: Wanted, spec: ServerSpec) -> Ended:
+    from belljar.cli import _screen
     from belljar.faker.clients import stdio_client
 
     with stdio_client(0, 1) as client:
-        return await _between(wanted, spec, client)
+        if wanted.debug and not await client.spoke_within(_SILENT_S):
+            # A person, most likely, who waits for what --debug says; a client would have spoken.
+            _screen.note("no client yet; asking the server for its tools")
+            await _ask_for_tools(wanted, spec)
+        async with _target(wanted, spec) as target:
+            # While the server starts, everything else is imported: that takes as long.
+            from belljar.cli import _faker_parts
+
+            with _faker_parts.opened(wanted, spec) as parts:
+                return await _proxy(parts, client, target).run()
 
 
 async def _by_http(wanted: Wanted, spec: ServerSpec, where: str) -> None:
     """Until a signal comes."""
-    from belljar.cli import _screen
+    from belljar.cli import _faker_parts, _screen
     from belljar.faker import http_listening
 
-    async def serve(client: Client) -> None:
-        ended = await _between(wanted, spec, client)
-        if ended.by == "target":
-            _screen.note(f"belljar: the server {ended.reason}")
+    if wanted.debug:
+        await _ask_for_tools(wanted, spec)
+    with _faker_parts.opened(wanted, spec) as parts:
 
-    await http_listening.listen(where, serve, ready=lambda url: _screen.note(f"belljar: serving at {url}"))
+        async def serve(client: Client) -> None:
+            async with _target(wanted, spec) as target:
+                ended = await _proxy(parts, client, target).run()
+            if ended.by == "target":
+                _screen.note(f"belljar: the server {ended.reason}")
+
+        await http_listening.listen(where, serve, ready=lambda url: _screen.note(f"belljar: serving at {url}"))
 
 
-async def _between(wanted: Wanted, spec: ServerSpec, client: Client) -> Ended:
-    from belljar.faker.calls import Verdict
-    from belljar.faker.proxy import Proxy, ProxyOptions
+async def _ask_for_tools(wanted: Wanted, spec: ServerSpec) -> None:
+    """Start the server, say what tools it has, end it."""
+    from belljar.cli import _faker_parts
+    from belljar.faker.asking import Asker
+    from belljar.faker.proxy import Proxy
+    from belljar.faker.targets import TargetGoneError
+
+    with _faker_parts.world(wanted) as world:
+        listed = _faker_parts.Telling(wanted, spec, world).listed
+        async with _target(wanted, spec) as target:
+            options = _options(wanted, spec)
+            proxy = Proxy(
+                Asker(), target, world, options, classify=lambda t: world.verdict(spec.name, t), listed=listed
+            )
+            ended = await proxy.run()
+    if ended.by == "target":
+        raise TargetGoneError(ended.reason)
+
+
+def _proxy(parts: Parts, client: Client, target: Target) -> Proxy:
+    from belljar.faker.proxy import Proxy
+
+    return Proxy(
+        client,
+        target,
+        parts.world,
+        _options(parts.wanted, parts.spec),
+        classify=parts.classify,
+        recorder=parts,
+        begin=parts.begin,
+        listed=parts.listed,
+    )
+
+
+def _options(wanted: Wanted, spec: ServerSpec) -> ProxyOptions:
+    from belljar.faker.proxy import ProxyOptions
     from belljar.faker.pump import PumpOptions
 
     pump = PumpOptions(wanted.passthrough, wanted.debug, wanted.start_timeout, wanted.call_timeout)
-    options = ProxyOptions(spec.name, pump, real=wanted.real)
-    async with _target(wanted, spec) as target:
-        proxy = Proxy(client, target, None, options, classify=lambda _tool: Verdict("write", "high", ""))
-        return await proxy.run()
+    return ProxyOptions(spec.name, pump, real=wanted.real)
 
 
 @asynccontextmanager

@@ -34,6 +34,7 @@ __all__ = [
     "notification_line",
     "request_line",
     "result_line",
+    "traced",
 ]
 
 PARSE_ERROR: Final = -32700
@@ -198,6 +199,12 @@ def result_line(request: JsonValue, result: Mapping[str, JsonValue]) -> bytes:
 def error_line(request: JsonValue, error: Mapping[str, JsonValue]) -> bytes:
     """An error as the answer."""
     return _line({"jsonrpc": "2.0", "id": request, "error": dict(error)})
+
+
+def traced(message: Message, traceparent: str) -> bytes:
+    """The same request, made under another span."""
+    meta = {**message.meta, "traceparent": traceparent}
+    return _line({**message.body, "params": {**message.params, "_meta": meta}})
 
 
 def _line(message: Mapping[str, JsonValue]) -> bytes:

@@ -22,7 +22,7 @@ from anyio.abc import TaskGroup
 
 from belljar import show
 from belljar.faker import actions
-from belljar.faker.calls import Call, CallEvent, CallWorld, RealError, Recorder, Reply, Tool, Verdict
+from belljar.faker.calls import Call, CallEvent, CallWorld, RealError, Recorder, Reply, Tool, Verdict, Way
 from belljar.faker.clients import Client, ClientGoneError
 from belljar.faker.pump import GONE, TIMED_OUT, Pump, PumpOptions
 from belljar.faker.targets import Target, TargetGoneError
@@ -74,6 +74,7 @@ class Proxy:
         *,
         classify: Callable[[Tool], Verdict],
         recorder: Recorder | None = None,
+        begin: Callable[[Call, Mapping[str, JsonValue]], None] | None = None,
         listed: Callable[[Mapping[str, Tool]], None] | None = None,
     ) -> None:
         """The parts.
@@ -85,6 +86,7 @@ class Proxy:
             options: what to do.
             classify: judges tools where no world does.
             recorder: is told of every call.
+            begin: is told of a call and its `_meta` when it comes in.
             listed: is told of each list of tools that was seen whole.
         """
         assert world is not None or options.pump.passthrough
@@ -94,6 +96,7 @@ class Proxy:
         self._options = options
         self._classify = classify
         self._recorder = recorder
+        self._begin = begin
         self._listed = listed
         self._pump = Pump(options.pump, time.monotonic)
         self._tasks: TaskGroup
@@ -218,16 +221,20 @@ class Proxy:
     # calls
 
     async def _serve(self, wanted: actions.Serve) -> None:
-        ask = _Asking(self, wanted.key)
-        call = Call(self._options.server, wanted.tool, wanted.args)
+        asking = _Asking(self, wanted.key)
+        ask = asking.ask if self._options.real else None
+        call = Call(self._options.server, wanted.tool, wanted.args, tools=self._pump.toolbox.tools, ask=ask)
+        asking.way = call.way
+        if self._begin is not None:
+            self._begin(call, wanted.meta)
         started_ns, started = time.time_ns(), time.perf_counter()
         reply = None
         with anyio.CancelScope() as scope:
             self._serving[wanted.key] = scope
-            reply = await self._answer(call, ask.real if self._options.real else None)
+            reply = await self._answer(call, asking.real if self._options.real else None)
         latency_ms = (time.perf_counter() - started) * 1e3
         if reply is None:
-            reply = _failed(self._classify(wanted.tool), _CANCELLED, "cancelled by the client", real_used=ask.asked)
+            reply = _failed(self._classify(wanted.tool), _CANCELLED, "cancelled by the client", real_used=asking.asked)
         else:
             await self._do(self._pump.finish(wanted.key, reply))
         del self._serving[wanted.key]
@@ -269,12 +276,26 @@ class Proxy:
 
     # the server, for whoever serves a call
 
-    async def ask_target(self, key: str, decided: Iterable[actions.Action]) -> dict[str, JsonValue]:
-        """Carry them out, and wait for the answer to that request.
+    async def forward(self, key: str, traceparent: str | None) -> dict[str, JsonValue]:
+        """Let the call with this key reach the server, and wait for its answer.
 
         Raises:
             RealError: it is an error, or none came.
         """
+        return await self._ask_target(key, self._pump.forward(key, traceparent))
+
+    async def ask(self, key: str, tool: str, args: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """Call another tool, for the call with this key; one that reads.
+
+        Raises:
+            RealError: as `forward`; or the tool is none that may be asked.
+        """
+        known = self._pump.toolbox.tools.get(tool)
+        if known is None or tool in self._pump.toolbox.twice or self._classify(known).operation != "read":
+            raise RealError(-32603, f"{tool!r} is no tool that reads")
+        return await self._ask_target(*self._pump.ask(key, tool, args))
+
+    async def _ask_target(self, key: str, decided: Iterable[actions.Action]) -> dict[str, JsonValue]:
         answer = self._answers[key] = _Answer()
         try:
             await self._do(decided)
@@ -283,10 +304,6 @@ class Proxy:
             return await answer.result()
         finally:
             self._answers.pop(key, None)
-
-    def forwarded(self, key: str) -> Iterable[actions.Action]:
-        """What sends the call with this key to the server."""
-        return self._pump.forward(key)
 
 
 class _Answer:
@@ -313,18 +330,25 @@ class _Answer:
 
 
 class _Asking:
-    """The way of one call to the server: once."""
+    """The way of one call to the server."""
 
     def __init__(self, proxy: Proxy, key: str) -> None:
         self._proxy = proxy
         self._key = key
+        self.way = Way()
         self.asked = False
 
     async def real(self) -> dict[str, JsonValue]:
+        """A `Real`."""
         if self.asked:
             raise RealError(-32603, "a call reaches the server once")
         self.asked = True
-        return await self._proxy.ask_target(self._key, self._proxy.forwarded(self._key))
+        with self.way.asking_real():
+            return await self._proxy.forward(self._key, self.way.traceparent)
+
+    async def ask(self, tool: str, args: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """An `Ask`."""
+        return await self._proxy.ask(self._key, tool, args)
 
 
 def _failed(verdict: Verdict, code: int, message: str, *, data: JsonValue = None, real_used: bool = False) -> Reply:

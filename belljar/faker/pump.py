@@ -271,13 +271,17 @@ class Pump:
         for key in waiting:
             yield from self._judge(key, error)
 
-    def forward(self, key: str) -> Iterator[Action]:
-        """Let a call that is being served reach the server; `Answered` follows, within its deadline."""
+    def forward(self, key: str, traceparent: str | None = None) -> Iterator[Action]:
+        """Let a call that is being served reach the server; `Answered` follows, within its deadline.
+
+        With a `traceparent` the server is told of our span in place of the client's: the one change to what passes.
+        """
         pending = self._pending.get(key)
         if pending is not None and not pending.forwarded:
             pending.forwarded = True
             pending.began, pending.deadline = self._clock(), self._deadline()
-            yield ToTarget(pending.message.line)
+            message = pending.message
+            yield ToTarget(message.line if traceparent is None else messages.traced(message, traceparent))
 
     def ask(self, key: str, tool: str, args: Mapping[str, JsonValue]) -> tuple[str, list[Action]]:
         """Call another tool while that call is being served; `Answered` follows for the key that is returned."""
