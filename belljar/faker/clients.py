@@ -10,20 +10,15 @@ from __future__ import annotations
 import os
 import select
 import stat
-from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol
 
-import anyio
-import anyio.to_thread
-
+from belljar.faker._pipes import LineReader, LineWriter
 from belljar.faker.targets import MAX_LINE
-from belljar.rpc.upstreams.programs import Endless, Lines, TooLong
+from belljar.rpc.upstreams.programs import Endless, TooLong
 
 __all__ = ["Client", "ClientGoneError", "StdioClient", "stdio_client"]
-
-_CHUNK = 1 << 16
 
 
 class ClientGoneError(Exception):
@@ -50,59 +45,31 @@ class StdioClient:
     """Two descriptors. Made by `stdio_client`."""
 
     def __init__(self, stdin: int, stdout: int) -> None:
-        self._stdin = stdin
         self._stdout = stdout
-        self._file = _is_file(stdin)
-        self._lines = Lines(lambda: MAX_LINE)
-        self._read: deque[bytes | TooLong] = deque()
-        self._writing = anyio.Lock()
-        self._ended = False
+        self._reader = LineReader(stdin, MAX_LINE, file=_is_file(stdin))
+        self._writer = LineWriter(lambda: stdout)
 
     async def spoke_within(self, seconds: float) -> bool:
         """Whether the client says something, or ends, in that time."""
-        if self._file:
-            return True
-        with anyio.move_on_after(seconds):
-            await anyio.wait_readable(self._stdin)
-            return True
-        return False
+        return await self._reader.spoke_within(seconds)
 
     async def receive(self) -> bytes | TooLong | None:
-        """The next line. A last one without a line feed counts."""
-        while not self._read and not self._ended:
-            chunk = await self._chunk()
-            self._ended = not chunk
-            try:
-                self._read.extend(self._lines.feed(chunk or b"\n"))
-            except Endless:
-                self._ended = True
-        return self._read.popleft() if self._read else None
-
-    async def _chunk(self) -> bytes:
+        """The next line."""
         try:
-            if self._file:
-                return await anyio.to_thread.run_sync(os.read, self._stdin, _CHUNK, abandon_on_cancel=True)
-            await anyio.wait_readable(self._stdin)
-            return os.read(self._stdin, _CHUNK)
-        except OSError:
-            return b""
+            return await self._reader.receive()
+        except (Endless, OSError):
+            return None
 
     async def send(self, line: bytes) -> None:
-        """One message."""
-        view = memoryview(line + b"\n")
-        # Half a message would spoil all that follow; whoever gives up waits for the client to read, or to go.
-        with anyio.CancelScope(shield=True):
-            async with self._writing:
-                while view:
-                    try:
-                        view = view[os.write(self._stdout, view) :]
-                    except BlockingIOError:
-                        await self._writable()
-                    except OSError:
-                        raise ClientGoneError from None
+        """One message. Whoever gives up waits for the client to read, or to go."""
+        try:
+            await self._writer.send(line)
+        except OSError:
+            raise ClientGoneError from None
 
-    async def _writable(self) -> None:
-        await anyio.wait_writable(self._stdout)
+    def close(self) -> None:
+        """Let go of the descriptors."""
+        self._reader.close()
 
     def gone(self) -> bool:
         """A closed pipe says so when it is polled."""
@@ -119,7 +86,11 @@ def stdio_client(stdin: int, stdout: int) -> Generator[StdioClient]:
     if changed:
         os.set_blocking(stdout, False)
     try:
-        yield StdioClient(stdin, stdout)
+        client = StdioClient(stdin, stdout)
+        try:
+            yield client
+        finally:
+            client.close()
     finally:
         if changed:
             os.set_blocking(stdout, True)

@@ -6,16 +6,16 @@ killed. Here its stdout becomes lines of bounded length, and its end becomes a r
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 import anyio
 
+from belljar.faker._pipes import LineReader, LineWriter
 from belljar.limits import MIB
 from belljar.rpc.servers import ServerSpec
-from belljar.rpc.upstreams.programs import Endless, Lines, Program, StartError, TooLong, Words
+from belljar.rpc.upstreams.programs import Endless, Program, StartError, TooLong, Words
 
 __all__ = ["MAX_LINE", "StdioTarget", "Target", "TargetGoneError", "open_stdio"]
 
@@ -52,17 +52,14 @@ class StdioTarget:
         self._program = program
         self._words = words
         self._write_s = write_s
-        self._lines = Lines(lambda: MAX_LINE)
-        self._read: deque[bytes | TooLong] = deque()
-        self._writing = anyio.Lock()
+        self._reader = LineReader(program.stdout, MAX_LINE)
+        self._writer = LineWriter(lambda: program.stdin)
         self.drained = anyio.Event()
 
     async def send(self, line: bytes) -> None:
         """One message."""
         try:
-            with anyio.fail_after(self._write_s, shield=True):  # half a message would spoil all that follow
-                async with self._writing:
-                    await self._program.write(line + b"\n")
+            await self._writer.send(line, self._write_s)
         except TimeoutError:
             raise TargetGoneError(self._words.quoted(f"has not read its stdin for {self._write_s:g} s")) from None
         except OSError:
@@ -70,20 +67,22 @@ class StdioTarget:
 
     async def receive(self) -> bytes | TooLong:
         """The next line of its stdout."""
-        while not self._read:
-            chunk = await self._program.read_stdout()
-            if not chunk:
-                raise TargetGoneError(await self._ending())
-            try:
-                self._read.extend(self._lines.feed(chunk))
-            except Endless:
-                raise TargetGoneError("writes a line that does not end") from None
-        return self._read.popleft()
+        try:
+            line = await self._reader.receive()
+        except Endless:
+            raise TargetGoneError("writes a line that does not end") from None
+        if line is None:
+            raise TargetGoneError(await self._ending())
+        return line
 
     async def end(self) -> None:
         """End its stdin, and after a while the program."""
         with anyio.CancelScope(shield=True):
             await self._program.stop()
+
+    def close(self) -> None:
+        """Let go of the program's descriptors."""
+        self._reader.close()
 
     async def _ending(self) -> str:
         """Why it is over; a moment later than its end, so that its status and last words have arrived."""
@@ -128,6 +127,7 @@ async def open_stdio(spec: ServerSpec, *, start_s: float, write_s: float) -> Asy
                     await program.stop()
                 tasks.cancel_scope.cancel()
     finally:
+        target.close()
         with anyio.CancelScope(shield=True):
             await program.close()
 

@@ -91,6 +91,16 @@ class Program:
         ours.setblocking(False)
         return cls(process, ours, (stdin[1], stdout[0], stderr[0]))
 
+    @property
+    def stdin(self) -> int:
+        """The descriptor, non-blocking; -1 once it was closed."""
+        return self._stdin
+
+    @property
+    def stdout(self) -> int:
+        """The descriptor, non-blocking."""
+        return self._stdout
+
     async def watch(self) -> None:
         """Follow what the warden tells, until it has nothing more to tell."""
         told = b""
