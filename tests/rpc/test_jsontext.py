@@ -28,7 +28,7 @@ def nested(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=20)
 
 
-def reason(text: str | bytes, **bounds: int) -> str:
+def reason(text: str | bytes, **bounds: Any) -> str:
     with pytest.raises(JsonError) as caught:
         parse(text, **{"max_bytes": BIG, **bounds})
     assert "\n" not in str(caught.value)

@@ -495,7 +495,7 @@ def test_ids_of_spans_pass_the_sanitizer_and_the_decoder() -> None:
         assert (metadata["otelTraceId"], metadata["otelSpanId"]) == (run_id.replace("-", ""), span_id)
     for bad in ({"otelTraceId": "a" * 16}, {"otelSpanId": "a" * 32}, {"otelTraceId": "A" * 32}, {"otelSpanId": 7}):
         with pytest.raises(ValidationError, match="metadata"):
-            decode({**masked(facts, []), "metadata": bad})
+            decode({**masked(facts, []).wire(), "metadata": bad})
 
 
 async def test_headers_are_the_collectors_alone(jar: Jar, world: Lab, telling: Telling) -> None:

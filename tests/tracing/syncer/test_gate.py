@@ -19,7 +19,7 @@ class Clock:
 
 
 def parcel(name: str, parent: str | None = None) -> Parcel:
-    return Parcel(name, parent, {}, None, "1", 0, 0)
+    return Parcel(name, parent, "{}", None, "1", 0, 0)
 
 
 def test_each_failure_shuts_the_gate_for_longer_up_to_a_bound() -> None:
