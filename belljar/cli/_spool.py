@@ -1,7 +1,8 @@
-"""`belljar traces sync|status|dead-letter`: what waits to leave this machine, and what will never be taken.
+"""`belljar traces sync|status|drop|dead-letter`: what waits to leave this machine, and what will never be taken.
 
 `status` and `dead-letter` look at every destination there is on this machine, also those that are no longer configured:
-what waits for another server or another key shall not be forgotten. Only `sync` sends, and only to what is configured.
+what waits for another server or another key shall not be forgotten. Only `sync` sends, and only to what is configured:
+what was captured for a key that has been replaced is sent with that key, or dropped by name, never with another one.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ Examples:
   belljar traces status
   belljar traces status --json | jq '.[].pending'
 """
+_DROP = """\b
+Examples:
+  belljar traces status
+  belljar traces drop --destination 5f0c2b9a77d1e364
+"""
 _DEAD = """\b
 Examples:
   belljar traces dead-letter list
@@ -44,6 +50,7 @@ _Deadline = Annotated[float | None, typer.Option("--deadline", min=0.1, help="St
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Debug = Annotated[bool, typer.Option("--debug", help="Log what happens to stderr.")]
 _Ids = Annotated[list[str] | None, typer.Argument(metavar="[TRACE]...", help="Trace ids.")]
+_Destination = Annotated[str, typer.Option("--destination", metavar="ID", help="As `belljar traces status` names it.")]
 _All = Annotated[bool, typer.Option("--all", help="Every dead letter there is.")]
 
 
@@ -51,6 +58,7 @@ def add(traces: typer.Typer) -> None:
     """Register the verbs below `belljar traces`."""
     traces.command("sync", epilog=_SYNC)(_sync)
     traces.command("status", epilog=_STATUS)(_status)
+    traces.command("drop", epilog=_DROP)(_drop_destination)
     dead = typer.Typer(rich_markup_mode=None, help="Traces a server refused for good.")
     dead.command("list", epilog=_DEAD)(_list)
     dead.command("retry", epilog=_DEAD)(_retry)
@@ -167,12 +175,14 @@ def _show_status(config: Config, as_json: bool) -> int:
     if settings is not None:
         there[0] = (there[0][0], replace(there[0][1], destination=settings.destination.url))
     if as_json:
-        _screen.out_json([{**_facts(status), "configured": folder == configured} for folder, status in there])
+        facts = [{**_facts(status), "id": folder.name, "configured": folder == configured} for folder, status in there]
+        _screen.out_json(facts)
         return 0
     if not there:
         _screen.out("No server is configured, and nothing waits. Each trace is a DEBUG line of logger belljar.trace.")
     for folder, status in there:
-        _screen.table(("", ""), _rows(status, folder == configured), to_stdout=True)
+        bound = "" if folder == configured else _bound(status, None if settings is None else settings.destination.url)
+        _screen.table(("", ""), _rows(status, folder.name, bound), to_stdout=True)
     return 0
 
 
@@ -211,10 +221,19 @@ def _facts(status: Status) -> dict[str, Any]:
     }
 
 
-def _rows(status: Status, configured: bool) -> Iterable[Sequence[str]]:
-    yield "server", show.text(status.destination) + ("" if configured else " (not configured now)")
+def _bound(status: Status, configured: str | None) -> str:
+    """Why nothing is sent there now."""
+    return "another key" if status.destination == configured else "not configured now"
+
+
+def _rows(status: Status, name: str, bound: str) -> Iterable[Sequence[str]]:
+    yield "server", show.text(status.destination) + (f" ({bound})" if bound else "")
+    yield "id", name
     oldest = "" if status.oldest_age_s is None else f", the oldest for {_time(status.oldest_age_s)}"
     yield "waiting", f"{_traces(status.pending)}, {status.spool_bytes / 1024:.0f} KiB on disk{oldest}"
+    if bound and status.pending:
+        what = "that key" if bound == "another key" else "that server and its key"
+        yield "bound", f"sent with {what} alone: set them and `belljar traces sync`, or `belljar traces drop`"
     if status.parked:
         yield "stopped", show.text(status.parked)
     if status.last_error:
@@ -231,6 +250,38 @@ def _time(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+# drop
+
+
+def _drop_destination(destination: _Destination, config: _ConfigFile = None, debug: _Debug = False) -> None:
+    """Forget what waits for a server or a key that is no longer configured, its dead letters too."""
+    _end(lambda settled: _forget(settled, destination), config, debug)
+
+
+def _forget(config: Config, name: str) -> int:
+    from belljar.cli import _screen
+    from belljar.cli._setup import sync_settings
+    from belljar.errors import ValidationError
+    from belljar.tracing.outbox import SyncerLock
+
+    folder = next((folder for folder in _folders(config) if folder.name == name), None)
+    if folder is None:
+        raise ValidationError(
+            f"nothing waits for {show.text(name, max_chars=100)}; `belljar traces status` has the ids"
+        )
+    settings = sync_settings(config)
+    if settings is not None and folder == settings.folder:
+        raise ValidationError("that is the configured server and key: `belljar traces sync` sends what waits for it")
+    lock = SyncerLock.take(folder)
+    if lock is None:
+        raise ValidationError("a program that sends there is running; stop it first")
+    with lock, _outbox(folder, config) as outbox:
+        outbox.take_in()
+        dropped = outbox.drop_all()
+    _screen.note(f"belljar: {_traces(dropped)} dropped")
+    return 0
 
 
 # dead-letter

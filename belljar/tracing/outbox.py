@@ -9,7 +9,7 @@ that leaves without an acknowledgement has a counter:
     dropped.damaged               records that were not whole; dropped.outbox: databases that were set aside
     dropped.foreign               written for another destination, or not ours: set aside, never sent
     dropped.repeated              a second trace under the same id
-    dropped.dead_letter           dead letters beyond their bound; dropped.by_hand: those somebody dropped
+    dropped.dead_letter           dead letters beyond their bound; dropped.by_hand: what somebody dropped
 
 Beside these: captured, spooled, sent (attempts), acknowledged, duplicate (acknowledged, and known before),
 dead_lettered, retried, and what a writer dropped (see `spool`).
@@ -223,6 +223,14 @@ class Outbox:
     def drop(self, ids: Iterable[str] | None = None) -> int:
         """Forget dead letters (all, or these). How many."""
         return self._of_the_dead("DELETE FROM trace", ids, "dropped.by_hand")
+
+    def drop_all(self) -> int:
+        """Forget every trace, waiting or dead. How many."""
+        with self._database.transaction() as db:
+            n = db.execute("DELETE FROM trace").rowcount
+            add(db, {"dropped.by_hand": n})
+        self._database.shrink()
+        return n
 
     def _of_the_dead(self, statement: str, ids: Iterable[str] | None, counter: str) -> int:
         statement += " WHERE dead_code IS NOT NULL"

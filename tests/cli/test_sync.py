@@ -155,7 +155,28 @@ def test_what_was_made_for_one_key_is_not_sent_with_another(belljar: Belljar, se
     assert not server_of_traces.stored
     there = belljar("traces", "status", "--json", env=environment(server_of_traces)).json
     assert [(each["configured"], each["pending"]) for each in there] == [(True, 0), (False, 1)]
-    assert "not configured now" in belljar("traces", "status", env=environment(server_of_traces)).out
+    assert "another key" in belljar("traces", "status", env=environment(server_of_traces)).out
+
+
+def test_what_a_replaced_key_left_is_named_and_dropped(belljar: Belljar, server_of_traces: Cloud) -> None:
+    """F33: traces of a key that was rotated are shown as that key's, and kept until they are dropped by name."""
+    server_of_traces.always = lost
+    old = environment(server_of_traces)
+    belljar("run", "-c", "1", env={**old, "BELLJAR_CONFIG": _no_flush(belljar)})
+    new = {**old, "BELLJAR_API_KEY": "bj_" + "9" * 32}
+    ours, theirs = belljar("traces", "status", "--json", env=new).json
+    assert (ours["configured"], theirs["configured"]) == (True, False)
+    assert theirs["pending"] == 1
+    shown = belljar("traces", "status", env=new).out
+    assert "another key" in shown
+    assert theirs["id"] in shown
+    for wrong in (ours["id"], "../spool", "0" * 16):
+        assert belljar("traces", "drop", "--destination", wrong, env=new).status == 2
+    assert belljar("traces", "drop", "--destination", theirs["id"], env=old).status == 2, "it is configured"
+    dropped = belljar("traces", "drop", "--destination", theirs["id"], env=new)
+    assert (dropped.status, dropped.err.strip()) == (0, "belljar: 1 trace dropped")
+    _, theirs = belljar("traces", "status", "--json", env=new).json
+    assert (theirs["pending"], theirs["counters"]["dropped.by_hand"]) == (0, 1)
 
 
 def test_without_a_server_there_is_nothing_to_sync(belljar: Belljar) -> None:
