@@ -54,7 +54,7 @@ View = tuple[bytes, list[int]]
 def views(text: bytes) -> Iterator[View]:
     """Each further reading of the text, outermost first; none if nothing in it is encoded."""
     places: list[int] | None = None
-    if not any(sign in text for sign in _SIGNS):
+    if not any(sign in text for sign in _SIGNS) and _packed().search(text) is None:
         return
     if _COLOURED.search(text) is not None:
         yield _COLOURED.sub(lambda match: b" " * len(match[0]), text), list(range(len(text) + 1))
