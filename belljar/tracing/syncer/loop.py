@@ -192,11 +192,12 @@ class Syncer:
     async def _send(self, letters: Sequence[Letter], way_out: WayOut) -> bool:
         """Whether all of them came to an end: stored, or a dead letter."""
         answer = await self._asked(letters)
-        if isinstance(answer, Later):
-            self._failed(answer)
-            return False
         if isinstance(answer, Parked):
             self._park(answer)
+            return False
+        self._unpark()  # what stops us now is something else, if anything does
+        if isinstance(answer, Later):
+            self._failed(answer)
             return False
         self._gate.succeeded()
         if isinstance(answer, Results):
@@ -268,7 +269,6 @@ class Syncer:
     # ---- what becomes of traces
 
     def _book(self, letters: Sequence[Letter], results: Results, way_out: WayOut) -> bool:
-        self._unpark()
         if results.stored:
             self._outbox.acknowledged(results.stored)
         if results.duplicates:
