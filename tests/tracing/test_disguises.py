@@ -71,6 +71,9 @@ def test_recall_on_what_strangers_write(corpus: Callable[[int], Iterator[Labelle
         ("amFuZS5kb2VAZXhhbXBsZS5jb20=", "[EMAIL]"),
         ("eyJ1c2VyIjoiYSIsInBhc3N3b3JkIjoiaHVudGVyMiJ9", "eyJ1c2VyIjoiYSIsInBhc3N3b3JkIjoi[REDACTED]"),
         ("414b4941494f53464f444e4e3751574552545955", "[REDACTED]"),
+        ('key = Client(secret="+KCH4jbqIvh3RupJ0VsuRgU9hmJ7KTPpxONe8y2s")', 'key = Client(secret="[REDACTED]")'),
+        ("the API key provided: UiECppHUEtBHxdJqihtdixRd !", "the API key provided: [REDACTED] !"),
+        ("pass Bearer -T-eYcsOB0zcUmNaHBLCvam6ly to it", "pass Bearer [REDACTED] to it"),
         (base64.b64encode(b"The quick brown fox jumps over the lazy dog").decode(), None),
         (base64.b64encode(bytes(range(256))).decode(), None),
         (base64.b64encode(b'{"cursor":17,"id":"9f86d081884c","dir":"next"}').decode(), None),
@@ -129,6 +132,7 @@ def test_below_a_secret_name_only_what_describes_it_stays(value: Any, kept: bool
         "x-1.0.dist-info/WHEEL,sha256=YCfwYGOYMi5Jhw2fU4yNgwErybb2IX5PEwBKV4ZbdBo,91",
         "10.1016/j.cell.2017.10.551",
         "2.83-2.12 3.51.98.32 2.03.5 3.11.5",
+        "sha512-pkwb/mzQOcpx4SdloE7xbhWyI9QYO946KMNjptSjloo0r3ezc98pHO6wZP8eM7gOmoIJEaWe7//pg1R2e977pw== status=ok",
         "<protocol>://[<user>[:<password>]@]<hostname>[:<port>]",
     ],
 )  # fmt: skip

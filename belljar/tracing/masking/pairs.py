@@ -20,7 +20,7 @@ __all__ = ["PROBES", "spans"]
 
 PROBES = (
     r"://[^\s/\"<>?#@]{0,200}:[^\s/\"<>?#]{1,200}@|://[A-Za-z0-9_.-]{16,}@|://[^\s\"<>@/:]*:[^\s\"<>@]*[/?#][^\s\"<>@]*@",
-    r"(?i)bearer(?:[ +]|%20)+[A-Za-z0-9]|basic(?:[ +]|%20)+[A-Za-z0-9+/]{8}",
+    r"(?i)bearer(?:[ +]|%20)+[A-Za-z0-9_~/.-]|basic(?:[ +]|%20)+[A-Za-z0-9+/]{8}",
     r"(?i)--?[a-z-]*(?:pass|pwd|token|secret|key|auth|user|cookie)[a-z-]*[ \\\"',]",
     r"-u(?:[ =]|\\+n|\s)?(?:\\*[\"'],\s{0,3})?\\*[\"']?[^\s:\"'\\]{1,64}:[^\s\"'\\]|-u\\*[\"'],",
     (
@@ -140,7 +140,7 @@ _REFERENCE = re.compile(
 # `password = decode(raw)`, `password: Annotated[str]`: code.
 _CALLED = re.compile(rb"[A-Za-z_][\w.]*[(\[]")
 # What follows a quote that closed: `"token=" + repr(x)`, `getpass("Password: "),`.
-_CLOSED = re.compile(rb"\s*(?:[)\]},;]+(?:\s|$)|(?:[+%&|]|\.\w+\()[ \w])")
+_CLOSED = re.compile(rb"\s*(?:[)\]},;]+(?:\s|$)|[+%&|][ ]|\.\w+\()")
 _IDENTIFIER = re.compile(rb"[A-Za-z_$][A-Za-z_$]*(?:(?:\.|->|::)[A-Za-z_$][\w$]*)*[?!]?[.:]?")
 _WORDS = re.compile(rb"_?(?:[A-Z]{0,4}[a-z]{2,}|[A-Z]{2,6}(?=[A-Z_]|$)|[_.-])+")
 # `PWD=/home/bob` is where a shell stands.
@@ -189,6 +189,9 @@ def spans(text: bytes) -> Iterator[Span]:
 def _pair(text: bytes, match: re.Match[bytes]) -> tuple[int, int] | None:
     key, sep = match["key"].decode(), match["sep"]
     if verdict(key) != SECRET:
+        return None
+    # `.../pg1R2e977pw== ok`: a comparison has a space on both sides or on none; this is the end of base64.
+    if sep.startswith(b"==") and (begins := text[match.start() - 1 : match.start()]) and begins in b"+/":
         return None
     found = _value(text, match.end(), key, sep, match.start())
     # What follows may have been read to its far end, whether it was taken or not.
@@ -372,6 +375,8 @@ def _prose(match: re.Match[bytes]) -> bool:
     if value.lower() in _STOP or not _is_value(value):
         return False
     if match["quote"] and match["key"].lower().lstrip(b"_") not in (b"key", b"token", b"pin"):
+        return True
+    if _drawn(value):
         return True
     # Said in a sentence, a secret has a digit among letters or signs.
     return len(value) >= 6 and re.search(rb"[0-9]", value) is not None and re.search(rb"[^0-9.:/-]", value) is not None
