@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import math
 import os
@@ -176,6 +177,13 @@ def serve(settings: Settings, db: Database, *, ready: Callable[[Listening], None
     sys.setswitchinterval(_SWITCH_S)
     with listen(settings.host, settings.port) as sock:
         where = Listening(settings.host, sock.getsockname()[1])
-        serving = Serving(settings, db, lambda: ready(where))
+
+        def begun() -> None:
+            # What is there now stays: a full collection would look through it all, in the middle of somebody's request.
+            gc.collect()
+            gc.freeze()
+            ready(where)
+
+        serving = Serving(settings, db, begun)
         asyncio.run(serving.serve(sockets=[sock]))
     logs.event("ended")
