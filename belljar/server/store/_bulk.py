@@ -115,14 +115,20 @@ def _insert(connection: Connection, table: Table, rows: Sequence[_Row]) -> None:
 
 
 def _tuples(rows: Sequence[_Row], names: tuple[str, ...]) -> list[tuple[Any, ...]]:
-    return [tuple([_plain(row[name]) for name in names]) for row in rows]
+    return [
+        tuple([_plain(value) if type(value) in _ODD else value for value in map(row.__getitem__, names)])
+        for row in rows
+    ]
 
 
-def _plain(value: Any) -> Any:
+_ODD = frozenset((datetime, Encoded))
+
+
+def _plain(value: Any) -> str:
     """As `schema.Utc` writes times."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
-    return str(value) if type(value) is Encoded else value
+    return str(value)
 
 
 @cache

@@ -123,12 +123,13 @@ def content_of(trace: Trace | Written, now: datetime) -> Content:
 
 
 _PIECES = (("task_results", "taskResults"), ("decisions", "decisions"), ("metadata", "metadata"))
+_EMPTY = Encoded("[]")
 _NOT_REST = frozenset([key for _, key in _PIECES] + ["userId"])
 
 
 def _texts(wire: dict[str, Any]) -> dict[str, Encoded]:
     rest = {key: value for key, value in wire.items() if key not in _NOT_REST}
-    return {"": text_of(rest)} | {column: text_of(wire[key]) for column, key in _PIECES}
+    return {"": text_of(rest)} | {column: text_of(wire[key]) if wire[key] else _EMPTY for column, key in _PIECES}
 
 
 def _check_size(own: Written) -> None:

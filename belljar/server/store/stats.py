@@ -92,9 +92,12 @@ def stats(
     """
     where = TraceFilter(since=since, until=until)
     with db.read() as connection:
-        sample = _sample(connection, tenant_id, where)
+        newest = connection.execute(_newest(tenant_id, where)).all()
+        sample = defaultdict[str, list[float]](list)
+        for row in newest:
+            sample[row.capability_name].append(row.duration_ms)
         capabilities = _capabilities(connection, tenant_id, where, sample)
-        tools = _tools(connection, tenant_id, where)
+        tools = _tools(connection, tenant_id, where, [row.row_id for row in newest])
     last = max((group.last_at for group in capabilities if group.last_at), default=None)
     everything = sorted(duration for durations in sample.values() for duration in durations)
     total = Group(
@@ -118,13 +121,6 @@ def _most_used(groups: list[Group], top: int) -> list[Group]:
 def _newest(tenant_id: int, where: TraceFilter) -> Any:
     newest = select(_TRACE.row_id, _TRACE.capability_name, _TRACE.duration_ms).where(*conditions(tenant_id, where))
     return newest.order_by(_TRACE.executed_at.desc(), _TRACE.row_id.desc()).limit(SAMPLE)
-
-
-def _sample(connection: Connection, tenant_id: int, where: TraceFilter) -> dict[str, list[float]]:
-    durations = defaultdict[str, list[float]](list)
-    for row in connection.execute(_newest(tenant_id, where)):
-        durations[row.capability_name].append(row.duration_ms)
-    return durations
 
 
 def _capabilities(
@@ -156,14 +152,13 @@ def _grouped(connection: Connection, tenant_id: int, where: TraceFilter) -> Sequ
     return [(name, count, last_at) for name, count, last_at in connection.execute(statement)]
 
 
-def _tools(connection: Connection, tenant_id: int, where: TraceFilter) -> list[Group]:
-    newest = _newest(tenant_id, where).subquery()
-    of_sample = select(trace_tool.c.tool, trace_tool.c.duration_ms / trace_tool.c.calls).join(
-        newest, newest.c.row_id == trace_tool.c.row_id
-    )
+def _tools(connection: Connection, tenant_id: int, where: TraceFilter, sample: list[int]) -> list[Group]:
+    tool = trace_tool.c
+    # The ids themselves: joined with the query that gave them, PostgreSQL reads every tool of every trace.
+    of_sample = select(tool.tool, tool.duration_ms, tool.calls).where(tool.row_id.in_(sample), tool.calls > 0)
     durations = defaultdict[str, list[float]](list)
-    for tool, duration in connection.execute(of_sample.where(trace_tool.c.calls > 0)):
-        durations[tool].append(duration)
+    for name, duration, calls in connection.execute(of_sample):
+        durations[name].append(duration / calls)
     return [
         Group(row.tool, row.calls, row.failures, row.mocked, row.last_at, tuple(sorted(durations.get(row.tool, ()))))
         for row in connection.execute(_tool_counts(tenant_id, where))

@@ -13,6 +13,7 @@ from belljar.server.store.keys import Principal, authenticate, create_key
 from belljar.server.store.queries import TraceFilter, get_trace, list_traces, trace_tree
 from belljar.server.store.registry import Publication, fetch, publish
 from belljar.server.store.schema import execution_trace
+from belljar.server.store.stats import stats
 from tests.server.conftest import NOW
 from tests.server.statements import analyze, plan, recorded
 from tests.server.traces import call, trace, trace_id
@@ -108,6 +109,24 @@ def in_a_batch(db: Database, owner: Principal) -> None:
         how = plan(db, statement)
         assert re.search(r"Index|USING (COVERING )?INDEX", how), how
         assert not re.search(rf"Seq Scan on {execution_trace.name}|SCAN {execution_trace.name}", how), how
+
+
+@pytest.mark.parametrize("db_url", ["sqlite"], indirect=True)
+def test_counts_are_read_from_indexes_alone(db: Database, owner: Principal) -> None:
+    """F40 F85: SQLite, without ever having looked at its tables, counts failed and mocked runs, and those of a time,
+    from the index that holds nothing else; all runs from one that has what is counted."""
+    ingest(db, owner, [trace(n) for n in range(10)], now=NOW)
+    for since, all_runs in (
+        (None, "COVERING INDEX ix_execution_trace_capability"),
+        (NOW, "ix_execution_trace_executed"),
+    ):
+        with recorded() as seen:
+            stats(db, owner.tenant_id, since=since)
+        plans = [plan(db, statement) for statement in seen if "GROUP BY" in statement[0]]
+        assert all_runs in plans[0]
+        assert "ix_execution_trace_failed" in plans[1]
+        assert "ix_execution_trace_mocked" in plans[2]
+        assert all("ix_execution_trace_executed" in how and "PRIMARY KEY (row_id=?)" in how for how in plans[3:])
 
 
 def sha(code: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import msgpack
 import pytest
 from sqlalchemy import Connection, select, text
@@ -9,7 +11,7 @@ from sqlalchemy import Connection, select, text
 from belljar.server.store.engine import Database
 from belljar.server.store.errors import StoreRefused
 from belljar.server.store.ingest import MAX_BATCH, Estimate, ItemResult, KeyRevoked, NewTrace, ingest
-from belljar.server.store.keys import Principal, revoke_key
+from belljar.server.store.keys import Principal, authenticate, create_key, revoke_key
 from belljar.server.store.queries import TraceDetail, get_trace, trace_tree
 from belljar.server.store.schema import execution_trace, tool_stats, trace_tool
 from belljar.tracing.types import decode
@@ -141,7 +143,13 @@ def test_a_key_that_is_no_more(db: Database, owner: Principal) -> None:
     for batch in ([trace(2)], []):
         with pytest.raises(KeyRevoked):
             ingest(db, gone, batch, now=NOW, ask=True)
-    assert rows(db, owner) == 1
+    ends = create_key(db, "acme", ["ingest"], expires_at=NOW + timedelta(seconds=1), now=NOW)
+    brief = authenticate(db, ends.key, now=NOW)
+    assert brief is not None
+    assert outcomes(ingest(db, brief, [trace(3)], now=NOW, ask=True)) == [("stored", None)]
+    with pytest.raises(KeyRevoked):
+        ingest(db, brief, [trace(4)], now=NOW + timedelta(seconds=1), ask=True)
+    assert rows(db, owner) == 2
 
 
 # What is kept
