@@ -35,6 +35,7 @@ __all__ = [
     "Filter",
     "Header",
     "build_filter",
+    "compile_program",
     "resolver",
 ]
 
@@ -186,20 +187,32 @@ def build_filter(allowed: tuple[Allowed, ...]) -> Filter:
     Raises:
         OSError: no libseccomp, or an architecture whose calling conventions were never checked.
     """
+    return Filter(resolver()("seccomp"), compile_program(allowed, _libseccomp().system_arch()))
+
+
+def compile_program(allowed: tuple[Allowed, ...], arch: int) -> bytes:
+    """The table as a program for machines of one architecture, this one or not.
+
+    Raises:
+        OSError: as `build_filter`.
+    """
     seccomp = _libseccomp()
     # Positions of arguments differ elsewhere (s390x: clone's flags come second, mmap's arguments lie in memory).
-    if seccomp.system_arch() not in (seccomp.Arch.X86_64, seccomp.Arch.AARCH64, seccomp.Arch.RISCV64):
+    if arch not in (seccomp.Arch.X86_64, seccomp.Arch.AARCH64, seccomp.Arch.RISCV64):
         raise OSError(errno.ENOSYS, "the filter is not known for this architecture")
     rules = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
     rules.set_attr(seccomp.Attr.ACT_BADARCH, seccomp.KILL_PROCESS)  # 32-bit and x32 numbers mean other calls
+    if arch != seccomp.system_arch():
+        rules.add_arch(arch)
+        rules.remove_arch(seccomp.system_arch())
     # libc takes ENOSYS for an old kernel and falls back to clone, whose flags a filter can see.
     rules.add_rule_exactly(seccomp.ERRNO(errno.ENOSYS), _CLONE3)
     for call in allowed:
-        number = seccomp.resolve_syscall(seccomp.Arch.NATIVE, call.name)
-        if number >= 0:  # negative: this architecture has no such call
+        if seccomp.resolve_syscall(arch, call.name) >= 0:  # negative: that architecture has no such call
             matches = [seccomp.Arg(at, seccomp.MASKED_EQ, mask, value) for at, mask, value in call.when]
-            rules.add_rule_exactly(seccomp.ALLOW, number, *matches)
-    return Filter(resolver()("seccomp"), _exported(rules))
+            # Numbers are this machine's; libseccomp knows those of others.
+            rules.add_rule_exactly(seccomp.ALLOW, seccomp.resolve_syscall(seccomp.Arch.NATIVE, call.name), *matches)
+    return _exported(rules)
 
 
 def resolver() -> Callable[[str], int]:
