@@ -131,6 +131,8 @@ class _Shelf:
         self._runs: dict[int, int] = {}
         self._coming = 0
         self._failed_to_park = 0
+        self._opening = False
+        """Whether what a zygote needs is still being made, which has a deadline of its own."""
         self._waiting: deque[_Waiter] = deque()
         self.last_demand = time.monotonic()
         self._tasks: TaskGroup | None = None
@@ -178,7 +180,11 @@ class _Shelf:
     async def _start(self) -> ZygoteProcess:
         if self._key.work:
             await anyio.to_thread.run_sync(remove_left_behind, Path(self._key.work))
-        cwasm, packages = await anyio.to_thread.run_sync(self._open_given)
+        self._opening = True
+        try:
+            cwasm, packages = await anyio.to_thread.run_sync(self._open_given)
+        finally:
+            self._opening = False
         try:
             return ZygoteProcess(self._key, self._reuse, cwasm=cwasm, packages=packages)
         finally:
@@ -322,10 +328,11 @@ class _Shelf:
         self._waiting.append(waiter)
         self._fill()
         try:
-            with anyio.fail_after(_ACQUIRE_DEADLINE_S):
-                return await waiter.get()
-        except TimeoutError:
-            raise WorkerCrash("no box came up in time; run `belljar doctor`") from None
+            while True:
+                with anyio.move_on_after(_ACQUIRE_DEADLINE_S):
+                    return await waiter.get()
+                if not self._opening:
+                    raise WorkerCrash("no box came up in time; run `belljar doctor`")
         finally:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)

@@ -223,6 +223,20 @@ async def test_a_guest_that_cannot_be_had_is_told_to_every_run(tmp_path: Path) -
             pytest.fail("a box from nothing")
 
 
+async def test_compiling_the_guest_is_not_waiting_for_a_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a deadline of its own, and takes minutes on a busy machine: what comes of it is what a run hears."""
+    monkeypatch.setattr("belljar.sandbox.pool._ACQUIRE_DEADLINE_S", 0.05)
+    failed = threading.Event()
+
+    def compiling() -> int:
+        failed.wait(0.5)
+        raise ConfigError("compiled in vain")
+
+    with pytest.raises(ConfigError, match="in vain"):
+        async with open_pool(PoolSettings(), compiling) as pool, pool.box(KEY, "me"):
+            pass
+
+
 async def test_what_is_no_guest_is_told(tmp_path: Path) -> None:
     """F1: a zygote that cannot load its guest is tried a few times and then given up, with what it said."""
     (tmp_path / "rubbish").write_bytes(b"rubbish" * 1000)
