@@ -18,6 +18,8 @@ __all__ = ["ToolError", "Wire"]
 
 # The host allows 4 MiB by default and a frame holds 16: what is larger could not even be refused by the host.
 _MAX_ARGS_CHARS = 15 << 20
+# Of arguments, in one crossing: what waits to cross is copied three times on its way.
+_MAX_CROSSING_CHARS = 4 << 20
 _NO_LIMIT = -1
 _MAX_NAME_CHARS = 1024
 _MAX_DEPTH = 64
@@ -102,11 +104,28 @@ class Wire:
 
     def step(self, timeout_s: float | None) -> None:
         """Send what is queued; wait at most `timeout_s` seconds (None: for ever) for answers; settle their futures."""
-        calls = _encode(self._outgoing) if self._outgoing else "[]"
-        self._outgoing = []
+        calls = self._crossing()
+        while self._outgoing:
+            self._settle(self._host.step(calls, 0))
+            calls = self._crossing()
         # Rounded up: a timer that woke early would spin until it is due.
-        timeout_ms = _NO_LIMIT if timeout_s is None else -int(-timeout_s * 1000 // 1)
-        for call, ok, text in _decode(self._host.step(calls, timeout_ms)):
+        self._settle(self._host.step(calls, _NO_LIMIT if timeout_s is None else -int(-timeout_s * 1000 // 1)))
+
+    def _crossing(self) -> str:
+        """The next of the queued calls, as many as may cross together."""
+        if not self._outgoing:
+            return "[]"
+        count = size = 0
+        while count < len(self._outgoing) and (
+            not count or size + len(self._outgoing[count][3]) <= _MAX_CROSSING_CHARS
+        ):
+            size += len(self._outgoing[count][3])
+            count += 1
+        calls, self._outgoing = self._outgoing[:count], self._outgoing[count:]
+        return _encode(calls)
+
+    def _settle(self, answers: str) -> None:
+        for call, ok, text in _decode(answers):
             future = self._open.pop(call, None)
             if future is None or future.done():
                 continue
