@@ -60,7 +60,9 @@ class Peer:
             found = await self.session.run(EXECUTE)
         self.ledger.close(outcome=found.error.code.value if found.error else "ok")
         verify(self.ledger.entries())
-        assert all(record.state not in ("pending", "executing") for record in self.ledger.calls)
+        unmade = [record for record in self.ledger.calls if record.state == "pending"]
+        assert all(record.error_code for record in unmade)  # each says why
+        assert all(record.state != "executing" for record in self.ledger.calls)
         return found
 
 

@@ -22,7 +22,8 @@ import anyio
 import pytest
 
 from belljar._run import Run
-from belljar.errors import Code, ValidationError
+from belljar.cli._report import Report
+from belljar.errors import EXIT, Code, ValidationError
 from belljar.jar import Jar, RunOptions, open_jar
 from belljar.limits import Limits
 from belljar.rpc.policy import Policy
@@ -160,9 +161,9 @@ async def ending(jar: Jar, program: Program, backend: str, **options: Any) -> tu
 
 @pytest.mark.parametrize(("backend", "program"), programs())
 async def test_it_ends_as_declared_and_leaves_nothing(
-    jar: Jar, clean: Host, backend: str, program: Program, tmp_path: Path
+    jar: Jar, clean: Host, backend: str, program: Program, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    """F1-F9: the declared ending, a host as it was, one truthful trace, and a next run that works."""
+    """F1-F9: the declared ending, the host as it was, one true trace, nothing raw on a screen, a next run."""
     jar.world = world = Lab()
     kept = tmp_path / "kept"
     code, value, run = await ending(jar, program, backend, keep=kept)
@@ -172,6 +173,8 @@ async def test_it_ends_as_declared_and_leaves_nothing(
         check_calls(program, run, world)
         await run.captured()
         check_trace(program, run, backend)
+        capsysbinary.readouterr()
+        check_shown(run, capsysbinary)
     assert await clean.unchanged() == []
     assert not [path for path in kept.rglob("*") if path.is_symlink() or not (path.is_file() or path.is_dir())]
     assert (await go(jar, _plain(), backend)).unwrap() == 2
@@ -209,6 +212,16 @@ def check_trace(program: Program, run: Run, backend: str) -> None:
     assert len(text) <= 256 << 10
     assert Sanitizer().trace(trace)["taskResults"] == trace["taskResults"]
     json.dumps(run.to_json()).encode()
+
+
+def check_shown(run: Run, screen: pytest.CaptureFixture[bytes]) -> None:
+    """The command line says of it what it says, in characters that cannot act on a terminal."""
+    for as_json in (False, True):
+        assert Report(as_json=as_json).ran(run) == (EXIT[run.error.code] if run.error else 0)
+        out, err = screen.readouterr()
+        assert run.run_id.encode() in out + err or as_json
+        for text in (out.decode(), err.decode()):
+            assert _CONTROL.search(text) is None, text[:2000]
 
 
 # After another, and beside another

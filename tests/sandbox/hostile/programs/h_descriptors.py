@@ -1,12 +1,12 @@
 # row: H environment
-# wasm: ok|WORKER_CRASH
+# wasm: value []
 # process: value [0, 1, 2]
 import select
 found = []
 if hasattr(select, "poll"):
     for descriptor in range(256):
-        poll = select.poll()
         try:
+            poll = select.poll()
             poll.register(descriptor, 1)
             if all(event != select.POLLNVAL for _, event in poll.poll(0)):
                 found.append(descriptor)
