@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 
 from belljar.limits import MAX_FRAME_BYTES
 from belljar.rpc.frames import MAX_DECISIONS, Frames, encode
-from belljar.rpc.messages import Call, Fault, FromWorker, Log, Result, Return
+from belljar.rpc.messages import Call, Execute, Fault, FromWorker, Log, Result, Return
 
-__all__ = ["CHUNK", "Reporter", "answer_text", "calls_of", "decisions_of", "ending", "logs_of"]
+__all__ = ["CHUNK", "Reporter", "answer_text", "calls_of", "decisions_of", "ending", "logs_of", "rehearse_border"]
 
 CHUNK = 256 << 10
 # Room for the frame's other fields.
@@ -113,6 +113,16 @@ class Reporter:
         """The guest broke the rules of its own side: say so and end."""
         self.send(Fault("PROTOCOL_ERROR", why))
         os._exit(0)
+
+
+def rehearse_border(reporter: Reporter) -> Execute:
+    """Decode a job and encode its end, as the guest rehearses what lies between: after a fork each page of this
+    interpreter that is written to is copied, and a parked worker should have that behind it. Gives the job."""
+    reporter.receive(0)
+    (execute,) = Frames.to_worker().feed(encode(Execute("", "1", "{}", "0" * 64, 0)))
+    encode(ending(True, "1", "[]", (), {"timeline": 0}))
+    assert isinstance(execute, Execute)
+    return execute
 
 
 # The guest's texts

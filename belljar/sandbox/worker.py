@@ -17,10 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 from belljar.errors import ProtocolError
-from belljar.rpc.frames import Frames, encode
-from belljar.rpc.messages import Execute, Fault, Ready, Result
+from belljar.rpc.messages import Execute, Fault, Ready
 from belljar.sandbox.carried import Carried
-from belljar.sandbox.channel import CHUNK, Reporter, answer_text, calls_of, decisions_of, ending, logs_of
+from belljar.sandbox.channel import CHUNK, Reporter, answer_text, calls_of, ending, logs_of, rehearse_border
 from belljar.sandbox.timeline import Timeline
 
 __all__ = ["Worker"]
@@ -69,7 +68,9 @@ class Worker:
         return self._next_job(self._reporter)
 
     def _next_job(self, reporter: Reporter) -> tuple[str, str, str, bool]:
-        _rehearse_border()
+        execute = rehearse_border(reporter)
+        Timeline(execute.now_ns, execute.clock).wall_ns()
+        hashlib.sha256(bytes.fromhex(execute.seed)).hexdigest()
         if self._ready is not None:
             reporter.send(self._ready)
         message = reporter.receive(-1)
@@ -135,16 +136,6 @@ class Worker:
         """Send that the box itself ended: this is the worker's word, not the guest's."""
         assert self._reporter is not None
         self._reporter.send(_trap(exc))
-
-
-def _rehearse_border() -> None:
-    """Decode a job and encode its end, as the guest rehearses what lies between: after a fork each page of this
-    interpreter that is written to is copied, and a parked worker should have that behind it."""
-    execute = Execute("", "1", "{}", "0" * 64, 0)
-    if [execute] == Frames.to_worker().feed(encode(execute)):
-        Timeline(execute.now_ns, execute.clock).wall_ns()
-        hashlib.sha256(bytes.fromhex(execute.seed)).hexdigest()
-    encode(Result("1", decisions_of("[]"), (), {"timeline": 0}))
 
 
 def _trap(exc: BaseException) -> Fault:

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from belljar.errors import ProtocolError
 from belljar.rpc.frames import encode
 from belljar.rpc.messages import Execute, Fault, FromWorker, Ready
-from belljar.sandbox.channel import Reporter, answer_text, calls_of, ending, logs_of
+from belljar.sandbox.channel import Reporter, answer_text, calls_of, ending, logs_of, rehearse_border
 
 __all__ = ["NativeHost", "forget", "hide_machine", "our_modules", "serve"]
 
@@ -68,6 +68,7 @@ def serve(
 ) -> NoReturn:
     """Say `ready`, take the one job, run it, report, end. `guest` executes a `job`."""
     try:
+        rehearse_border(reporter)
         host.send(ready)
         message = reporter.receive(-1)
         if isinstance(message, Execute):

@@ -137,6 +137,17 @@ async def test_random_values_follow_the_seed_and_entropy_does_not(run: Any) -> N
     assert other[0] != one[0]
 
 
+async def test_no_two_forks_draw_alike(run: Any) -> None:
+    """What stands on the kernel's entropy differs in every worker, though all come out of one process."""
+    code = """
+        import random, secrets, ssl, tempfile
+        [random.Random().random(), secrets.token_hex(8), ssl.RAND_bytes(8).hex(), next(tempfile._get_candidate_names()),
+         random.random()]
+    """
+    drawn = [(await run(code)).unwrap() for _ in range(3)]
+    assert all(len(set(values)) == 3 for values in zip(*drawn, strict=True)), drawn
+
+
 async def test_a_native_run_cannot_be_replayed_and_says_so(run: Any) -> None:
     """Its clocks and entropy are the machine's own: a recording would not be exact, so there is none."""
     found = await run("1")
