@@ -76,7 +76,7 @@ async def _hold(context: AbstractAsyncContextManager[_T], opened: asyncio.Future
 class OpenJar(Protocol):
     """Opens a jar on the held loop and has run something in it."""
 
-    def __call__(self, *, reuse: int = 1, world: World | None = None) -> Jar: ...
+    def __call__(self, *, reuse: int = 1, size: int | None = None, world: World | None = None) -> Jar: ...
 
 
 @pytest.fixture
@@ -96,8 +96,8 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> Paths:
 
 @pytest.fixture
 def open_held_jar(held: Held, paths: Paths) -> OpenJar:
-    def opened(*, reuse: int = 1, world: World | None = None) -> Jar:
-        jar = held.enter(open_jar(Config(paths, pool=PoolConfig(reuse=reuse)), world=world))
+    def opened(*, reuse: int = 1, size: int | None = None, world: World | None = None) -> Jar:
+        jar = held.enter(open_jar(Config(paths, pool=PoolConfig(size=size, reuse=reuse)), world=world))
         assert held(jar.run("1 + 1")).unwrap() == 2  # the zygote is up, the guest compiled
         return jar
 

@@ -8,7 +8,9 @@ of different machines differ by more than their clocks: look at the ratios.
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,9 +18,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
+import psutil
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from belljar._run import Run
 from belljar.jar import Jar, RunOptions
 from belljar.limits import Limits
 from belljar.rpc.messages import Execute, Result
@@ -33,6 +37,7 @@ _APART_S = 0.03
 _ROUNDS = 150
 _FORKS = 60
 _SUSTAINED_S = 3.0
+_KILLED = 100
 _SPEED_ROUNDS = 21
 _BWRAP = ("--ro-bind", "/", "/", "--unshare-all", "--die-with-parent", "--clearenv")
 # Each repeated until it is long beside the reading of a clock.
@@ -121,6 +126,38 @@ def test_sustained(held: Held, open_held_jar: OpenJar, others: list[Baseline], r
     held(caller(time.perf_counter() + 1))
     rates = [held(sustained()) for _ in range(3)]
     report.add(Figure("process_box", "sustained, two callers", _CODE, rates, rate=True))
+
+
+def test_recovery(held: Held, open_held_jar: OpenJar, report: Report) -> None:
+    """A hundred parked workers killed at once, and then a hundred runs, two callers: how many a second are answered."""
+    jar = open_held_jar(size=_KILLED)
+    held(jar.run(_CODE, None, _OPTIONS))
+    rates: list[float] = []
+    for _ in range(5):
+        held(_full(jar))
+        before = set(jar.pool.pids())
+        for pid in _workers(before):
+            os.kill(pid, signal.SIGKILL)
+        began = time.perf_counter()
+        for _ in range(_KILLED // 2):
+            assert all(run.success for run in held(_two(jar)))
+        rates.append(_KILLED / (time.perf_counter() - began))
+    report.add(Figure("process_box", f"{_KILLED} parked workers killed, then runs", _CODE, rates, rate=True))
+
+
+async def _two(jar: Jar) -> list[Run]:
+    return list(await asyncio.gather(*[jar.run(_CODE, None, _OPTIONS) for _ in range(2)]))
+
+
+async def _full(jar: Jar) -> None:
+    while len(_workers(set(jar.pool.pids()))) < _KILLED:  # noqa: ASYNC110 - other processes
+        await asyncio.sleep(0.01)
+
+
+def _workers(pids: set[int]) -> list[int]:
+    """Native ones: forks show the command line of their zygote, which has another parent."""
+    native = [pid for pid in pids if '"backend": "process"' in " ".join(psutil.Process(pid).cmdline())]
+    return [pid for pid in native if psutil.Process(pid).ppid() in pids]
 
 
 def test_fork_to_result(benchmark: BenchmarkFixture, held: Held, others: list[Baseline], report: Report) -> None:
