@@ -251,6 +251,21 @@ async def test_in_any_company(jar: Jar, clean: Host, backend: str) -> None:
     assert (await go(jar, _plain(), backend)).unwrap() == 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_five_hundred_in_a_row(jar: Jar, clean: Host, backend: str) -> None:
+    """F1: a thousand hostile runs, half on each backend, leave no process, descriptor or file behind."""
+    jar.world = Lab()
+    short = [program for program in PROGRAMS if program.name[0] in "bcde" and "keep" not in program.headers]
+    short = [program for program in short if "wall" not in program.limits]
+    assert len(short) > 30
+    for n in range(500):
+        program = short[n % len(short)]
+        code, value, _ = await ending(jar, program, backend)
+        assert program.ended_well(backend, code, value), f"{n} {program.name}: {code} {value!r:.100}"
+    assert [what for what in await clean.unchanged() if "MiB" not in what] == []
+
+
 # Each can fail
 
 
