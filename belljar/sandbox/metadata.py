@@ -8,7 +8,7 @@ A declaration only ever narrows: a call is granted if the policy allows it *and*
 `[tool.belljar]` the capability declares exactly what the table lists, so a table without `servers` and `permissions`
 declares no call at all; `servers` alone declares every tool of each. Without the table nothing is said, and everything
 configured counts as declared. Other tools' tables, `dependencies` and `requires-python` are theirs; the first is kept,
-because the process backend needs it.
+because a box may need it.
 
 Source: https://packaging.python.org/en/latest/specifications/inline-script-metadata/
 """
