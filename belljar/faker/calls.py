@@ -142,12 +142,20 @@ class Way:
     to_real: SpanRef | None = None
     """The span of the call to the target, which is told of it in `traceparent`."""
     real: Leg | None = None
+    asked: list[tuple[str, Leg]] = field(default_factory=list[tuple[str, Leg]])
+    """Other tools of the target that were called to answer this call, by their names."""
     ai: list[Leg] = field(default_factory=list[Leg])
 
     @property
     def traceparent(self) -> str | None:
         """What stands in `_meta` of the call to the target."""
         return None if self.to_real is None else self.to_real.traceparent
+
+    @property
+    def real_ms(self) -> float | None:
+        """What the target took in all; None if it was not asked."""
+        legs = [leg for _, leg in self.asked] + ([self.real] if self.real is not None else [])
+        return sum(leg.ms for leg in legs) if legs else None
 
     @contextmanager
     def asking_real(self) -> Generator[None]:
@@ -158,6 +166,16 @@ class Way:
                 yield
         finally:
             self.real = legs[0]
+
+    @contextmanager
+    def asking_other(self, tool: str) -> Generator[None]:
+        """Around a call to another tool of the target."""
+        legs = list[Leg]()
+        try:
+            with _noted(legs):
+                yield
+        finally:
+            self.asked.append((tool, legs[0]))
 
     @contextmanager
     def asking_ai(self) -> Generator[None]:

@@ -1,7 +1,7 @@
 """Spans of what went through a faker, in scope `station.faker`.
 
     faker.{tool}                 every call, whatever answered it: real, overlay, synthesized, ai, cache, fault, error
-      |- tools/call {tool}       the call to the target, if there was one: the standard client span for MCP
+      |- tools/call {tool}       each call to the target, also of another tool: the standard client span for MCP
       `- faker.ai_enrichment     each question to a model
 
 A span is built after its call, with the times the call itself noted (`Way`), in a thread: the masking, the SDK and the
@@ -133,6 +133,8 @@ class FakerSpans:
         )
         if way.real is not None:
             yield self._to_real(way.real, way.span, way.to_real, name, call.server)
+        for tool, leg in way.asked:
+            yield self._to_real(leg, way.span, None, self._name(tool), call.server)
         for leg in way.ai:
             yield _to_ai(leg, way.span, name)
 
@@ -201,8 +203,8 @@ class FakerSpans:
 def _times(way: Way) -> Attributes:
     """Where a call's time went."""
     found: Attributes = {}
-    if way.real is not None:
-        found["faker.real_ms"] = round(way.real.ms, 3)
+    if way.real_ms is not None:
+        found["faker.real_ms"] = round(way.real_ms, 3)
     if way.ai:
         found["faker.ai_ms"] = round(sum(leg.ms for leg in way.ai), 3)
     return found

@@ -104,16 +104,25 @@ def test_the_parent_is_who_called_and_the_target_is_told(collector: Collector, p
         told = way.traceparent
         with way.asking_real():
             pass
+        with way.asking_other("get_file_info"):
+            pass
         with way.asking_ai():
             pass
         recording.record(made)
     trace = [span for span in collector.spans if span.trace_id == "0af7651916cd43dd8448eb211c80319c"]
     spans = {span.name: span for span in trace}
-    assert spans.keys() == {"faker.read_file", "tools/call read_file", "faker.ai_enrichment"}
+    assert spans.keys() == {
+        "faker.read_file",
+        "tools/call read_file",
+        "tools/call get_file_info",
+        "faker.ai_enrichment",
+    }
     own, real, ai = (spans[name] for name in ("faker.read_file", "tools/call read_file", "faker.ai_enrichment"))
     assert own.parent_id == "b7ad6b7169203331"
-    assert real.parent_id == ai.parent_id == own.span_id
-    assert real.kind == "SPAN_KIND_CLIENT"
+    other = spans["tools/call get_file_info"]
+    assert real.parent_id == other.parent_id == ai.parent_id == own.span_id
+    assert real.kind == other.kind == "SPAN_KIND_CLIENT"
+    assert other.attributes["gen_ai.tool.name"] == "get_file_info"
     assert told == f"00-{own.trace_id}-{real.span_id}-01"
     assert real.attributes["mcp.method.name"] == "tools/call"
     assert real.attributes["gen_ai.tool.name"] == "read_file"

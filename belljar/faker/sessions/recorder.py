@@ -210,7 +210,7 @@ def event_of(event: CallEvent, sequence: int, began_ns: int, digest: str) -> Eve
         ai=reply.ai,
         elapsed_ms=max(0.0, (event.started_at_ns - began_ns) / 1e6),
         latency_ms=event.latency_ms,
-        real_ms=None if way.real is None else way.real.ms,
+        real_ms=way.real_ms,
         ai_ms=sum(leg.ms for leg in way.ai) if way.ai else None,
         schema_digest=digest,
         trace_id=None if way.span is None else f"{way.span.trace_id:032x}",

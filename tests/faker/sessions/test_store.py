@@ -286,8 +286,11 @@ def test_a_call_notes_its_legs() -> None:
     call = event().call
     with pytest.raises(RealError), call.way.asking_real():
         raise RealError(-32001, "gone")
-    with call.way.asking_ai():
+    with call.way.asking_other("stat"), call.way.asking_ai():
         pass
     assert call.way.real is not None
     assert call.way.real.error == "-32001"
+    ((other, leg),) = call.way.asked
+    assert other == "stat"
+    assert call.way.real_ms == call.way.real.ms + leg.ms
     assert [leg.error for leg in call.way.ai] == [""]
