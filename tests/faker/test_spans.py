@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from belljar.faker.calls import CallEvent, RealError
 from belljar.faker.recording import open_recording
@@ -229,6 +231,34 @@ def test_a_dead_collector_costs_a_call_nothing(path: Path, dead: str) -> None:
         assert time.perf_counter() - start < 2.0
     with SessionStore(path) as store:
         assert store.session(recording.session_id).calls == 200
+
+
+class _Stuck(SpanProcessor):
+    """A program's own processor that takes its time."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.go_on.wait(30)
+
+
+def test_what_takes_no_spans_costs_spans_and_no_time(path: Path) -> None:
+    """Past the bound spans are dropped and counted; no call waits, and no row of the session is missing."""
+    stuck = _Stuck()
+    telemetry = Telemetry([stuck])
+    with open_recording(path, telemetry=telemetry, flush_s=5.0) as recording:
+        slowest = 0.0
+        for _ in range(2300):
+            made = event()
+            start = time.perf_counter()
+            recording.record(made)
+            slowest = max(slowest, time.perf_counter() - start)
+        assert telemetry.counters["dropped"] >= 200
+        stuck.go_on.set()
+    assert slowest < 0.5
+    with SessionStore(path) as store:
+        assert store.session(recording.session_id).calls == 2300
 
 
 def test_without_telemetry_there_is_a_session_alone(path: Path) -> None:
