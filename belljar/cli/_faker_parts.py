@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from belljar.cli import _screen, _setup, _telemetry
 from belljar.config import Config
-from belljar.faker.calls import Call, CallEvent, Recorder, Tool, Verdict
+from belljar.faker.calls import Call, CallEvent, Tool, Verdict
 from belljar.faker.classify import ClassifyOptions
 from belljar.faker.faults import fault_of
-from belljar.faker.sessions.model import ServedTool
-from belljar.faker.sessions.recorder import SessionRecorder
-from belljar.faker.sessions.store import FILE
+from belljar.faker.recording import Recording, open_recording
+from belljar.faker.sessions import FILE, ServedTool
 from belljar.faker.world import FakeWorld, WorldOptions, open_world
 from belljar.rpc.servers import ServerSpec
-from belljar.rpc.world import JsonValue
+from belljar.rpc.world import Hop, JsonValue
 
 if TYPE_CHECKING:
     from belljar.cli._faker_proxy import Wanted
-    from belljar.faker.spans import FakerSpans
 
 __all__ = ["Parts", "Telling", "opened", "world"]
 
@@ -34,29 +32,24 @@ class Parts:
     spec: ServerSpec
     wanted: Wanted
     world: FakeWorld
-    session: SessionRecorder
-    spans: FakerSpans | None
+    recording: Recording
     telling: Telling
 
     def classify(self, tool: Tool) -> Verdict:
         """Whether a tool reads or writes."""
         return self.world.verdict(self.spec.name, tool)
 
-    @property
-    def begin(self) -> Callable[[Call, Mapping[str, JsonValue]], None] | None:
-        """To be told of a call when it comes in."""
-        return None if self.spans is None else self.spans.begin
+    def begin(self, call: Call, meta: Mapping[str, JsonValue]) -> None:
+        """A call comes in."""
+        self.recording.begin(call, meta)
 
     def record(self, event: CallEvent) -> None:
         """A call was answered."""
-        both: tuple[Recorder | None, ...] = (self.session, self.spans)
-        for recorder in both:
-            if recorder is not None:
-                recorder.record(event)
+        self.recording.record(event)
 
     def listed(self, tools: Mapping[str, Tool]) -> None:
         """The server's tools, whenever a list was seen whole."""
-        self.session.serves(ServedTool(self.spec.name, tool) for tool in tools.values())
+        self.recording.serves(ServedTool(self.spec.name, tool) for tool in tools.values())
         self.telling.listed(tools)
 
 
@@ -90,14 +83,10 @@ def opened(wanted: Wanted, spec: ServerSpec) -> Generator[Parts]:
         ConfigError: an option, or a file of ours that cannot be used.
     """
     config = _setup.configure(config=None if wanted.config is None else Path(wanted.config))
-    with (
-        world(wanted) as fake,
-        _session(wanted, spec, config) as session,
-        _spans(wanted, spec, session) as spans,
-    ):
+    with world(wanted) as fake, _recording(wanted, spec, config) as recording:
         if wanted.debug:
-            _screen.note(f"session {session.session_id}")
-        yield Parts(spec, wanted, fake, session, spans, Telling(wanted, spec, fake))
+            _screen.note(f"session {recording.session_id}")
+        yield Parts(spec, wanted, fake, recording, Telling(wanted, spec, fake))
 
 
 @contextmanager
@@ -127,36 +116,18 @@ def _classifying(wanted: Wanted) -> ClassifyOptions:
     return _faker_classify.overrides_in(Path(wanted.overrides))
 
 
-def _session(wanted: Wanted, spec: ServerSpec, config: Config) -> SessionRecorder:
-    return SessionRecorder(
+def _recording(wanted: Wanted, spec: ServerSpec, config: Config) -> AbstractContextManager[Recording]:
+    return open_recording(
         config.paths.state / "faker" / FILE,
         instruction=wanted.ai_instruction or "",
         command=(spec.command, *spec.args) if spec.command else (spec.origin,),
         safety_mode=not wanted.passthrough,
-    )
-
-
-@contextmanager
-def _spans(wanted: Wanted, spec: ServerSpec, session: SessionRecorder) -> Generator[FakerSpans | None]:
-    telemetry = _telemetry.telemetry()
-    if telemetry is None:
-        yield None
-        return
-    from belljar.faker.spans import FakerSpans
-
-    spans = FakerSpans(
-        telemetry,
-        session_id=session.session_id,
-        instruction=wanted.ai_instruction or "",
-        safety_mode=not wanted.passthrough,
+        telemetry=_telemetry.telemetry(),
+        hop=Hop("pipe" if spec.command else "tcp"),
         known=spec.secrets,
+        flush_s=_FLUSH_S,
     )
-    try:
-        yield spans
-    finally:
-        spans.close(_SPANS_S)
-        telemetry.shutdown(_SPANS_S)
 
 
 # What a collector that answers needs; one that does not must not keep the client.
-_SPANS_S = 1.0
+_FLUSH_S = 1.0

@@ -348,7 +348,8 @@ class _Asking:
 
     async def ask(self, tool: str, args: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """An `Ask`."""
-        return await self._proxy.ask(self._key, tool, args)
+        with self.way.asking_other(tool):
+            return await self._proxy.ask(self._key, tool, args)
 
 
 def _failed(verdict: Verdict, code: int, message: str, *, data: JsonValue = None, real_used: bool = False) -> Reply:
