@@ -14,10 +14,12 @@ from belljar.errors import Code, UpstreamError
 from belljar.faker.sessions.document import Recorded
 from belljar.faker.sessions.replayer import MissError, Replayer
 from belljar.limits import Limits
+from belljar.rpc.upstreams.values import value_of_result
 from belljar.rpc.world import Answer, JsonValue, ToolInfo
 
 __all__ = ["SessionWorld"]
 
+_SOURCE = "replay"
 _MAX_MESSAGE = 4000
 
 
@@ -73,22 +75,18 @@ class SessionWorld:
         try:
             event = self._replayer.answer(self._server(tool.server), tool.name, args)
         except MissError as exc:
-            raise UpstreamError(f"{self.name}: {exc}", server=tool.server) from None
+            source = _SOURCE, "not-recorded"
+            raise UpstreamError(f"{self.name}: {exc}", server=tool.server, source=source) from None
+        source = _SOURCE, f"{self.name}#{event.sequence}"
         if event.error is not None:
-            said = str(event.error.get("message", ""))[:_MAX_MESSAGE]
-            raise UpstreamError(said or "an error", server=tool.server, data=event.error.get("data"))
-        from mcp_types import CallToolResult
-        from pydantic import ValidationError as Invalid
-
-        from belljar.rpc.upstreams._results import plain_value
-
+            said = str(event.error.get("message", ""))[:_MAX_MESSAGE] or "no reason given"
+            raise UpstreamError(said, server=tool.server, data=event.error.get("data"), source=source)
         try:
-            result = CallToolResult.model_validate(event.response)
-        except Invalid:
-            where = f"call {event.sequence} of the session"
-            raise UpstreamError(f"{where} has an answer that is no result of a tool", server=tool.server) from None
-        value = plain_value(tool.server, tool.name, result, self._limits)
-        return Answer(value, "replay", f"session {self._id} call {event.sequence}")
+            value = value_of_result(tool.server, tool.name, event.response, self._limits)
+        except UpstreamError as exc:
+            exc.source = source
+            raise
+        return Answer(value, *source)
 
     def _server(self, name: str) -> str:
         try:
