@@ -25,7 +25,7 @@ from belljar.server.answers import encoded
 from belljar.server.edge import request_id
 from belljar.server.problems import Problem
 from belljar.server.services import Services, now
-from belljar.server.store import keys, queries
+from belljar.server.store import keys, maintenance, queries
 from belljar.server.store.keys import Scope
 from belljar.server.web import capabilities, views
 from belljar.server.web.display import environment
@@ -257,6 +257,19 @@ async def trace_json(request: Request, trace_id: str) -> Response:
         return Response(encoded(found.to_wire()), headers=headers, media_type="application/json")
 
     return await _answer(request, make)
+
+
+@router.post("/traces/{trace_id}/anonymize")
+async def anonymize(request: Request, trace_id: str) -> Response:
+    """Take out of one trace what could say who or what."""
+
+    def make(web: Web, viewer: Viewer, _form: dict[str, str]) -> Response:
+        if not maintenance.anonymize(web.parts.db, viewer.who.tenant_id, [trace_id], now=now()):
+            raise Problem(404, "there is no such trace")
+        logs.event("trace anonymized", by=viewer.who.key_id)
+        return redirect(f"/traces/{trace_id}")
+
+    return await _done(request, make, Scope.ADMIN)
 
 
 # Capabilities

@@ -66,7 +66,7 @@ class Row:
     trace_id: str = ""
     """Of a run: its page."""
     call: dict[str, Any] | None = None
-    """Of a call of the page's own trace: all that is known of it."""
+    """Of a call: all that is known of it."""
     preview: list[Segment] | None = None
     args: Block | None = None
     result: Block | None = None
@@ -139,7 +139,6 @@ def _row(span: _Span, total: float, budget: Budget) -> Row:
             duration_ms=summary.duration_ms,
             trace_id=summary.trace_id,
         )
-    own = span.depth == 0
     return Row(
         depth=depth,
         name=call["tool"],
@@ -147,10 +146,10 @@ def _row(span: _Span, total: float, budget: Budget) -> Row:
         good=call["success"],
         bar=bar,
         duration_ms=call["durationMs"],
-        call=call if own else None,
+        call=call,
         preview=segments(show.value(call["args"], max_chars=_PREVIEW)),
-        args=block(call["args"], budget) if own else None,
-        result=block(call["result"], budget) if own else None,
+        args=block(call["args"], budget),
+        result=block(call["result"], budget),
     )
 
 

@@ -198,7 +198,7 @@ def nested(site: Site) -> None:
     child = wire(
         2, parentTraceId=trace_id(1), timestamp=at(300), durationMs=400.0, capabilityId="acme.a.ops.notify.77aa"
     )
-    child["taskResults"] = [call(1, tool="mail:send", timestamp=at(350), durationMs=200.0)]
+    child["taskResults"] = [call(1, tool="mail:send", timestamp=at(350), durationMs=200.0, args={"deep": {"down": 1}})]
     site.add(child, parent)
 
 
@@ -224,6 +224,8 @@ def test_a_trace_is_drawn_as_a_waterfall_with_nested_runs(site: Site) -> None:
         ("call", "bad", 900.0, 50.0),
     ]
     assert f'href="/traces/{trace_id(2)}"' in page.text
+    inside = page.text.partition("mail:send")[2]
+    assert '"down": 1' in unescape(inside.partition("Arguments")[2].partition("Result")[0])
     below = client.get(f"/traces/{trace_id(2)}")
     assert f'href="/traces/{trace_id(1)}"' in below.text
 
@@ -346,6 +348,24 @@ def test_a_published_capability_shows_its_code(site: Site) -> None:
     assert digest in page.text
     assert "<script>alert" not in page.text
     assert "<b>over" not in page.text
+
+
+def test_a_trace_is_anonymized(site: Site) -> None:
+    """F41: by who runs the server, with the session's token, once; whoever may only read is not offered it."""
+    one = wire(intent="what nobody may read", taskResults=[call(1, args={"who": "nobody may read"})])
+    site.add(one)
+    client, path = site.login(), f"/traces/{one['traceId']}"
+    reader = site.login(keys.create_key(site.api.db, "acme", ["read"], now=datetime.now(UTC)).key)
+    assert "Anonymize" not in reader.get(path).text
+    assert reader.post(f"{path}/anonymize", data={"token": token_of(reader.get(path))}).status_code == 403
+    assert client.post(f"{path}/anonymize", data={"token": "x"}).status_code == 403
+    token = token_of(client.get(path))
+    assert "nobody may read" in client.get(path).text
+    assert client.post(f"{path}/anonymize", data={"token": token}).headers["location"] == path
+    page = client.get(path)
+    assert "nobody may read" not in page.text
+    assert "Anonymized" in seen(page)
+    assert client.post("/traces/x/anonymize", data={"token": token}).status_code == 404
 
 
 def test_a_key_is_shown_once_works_and_is_revoked(site: Site) -> None:
