@@ -24,6 +24,10 @@ Examples:
   belljar capability publish notes.py --org acme
   belljar capability publish notes.py --org acme --project tools --json
 """
+_YANK = """\b
+Examples:
+  belljar capability yank acme.tools.git.release_notes.a7f3
+"""
 _TRUST = """\b
 Examples:
   belljar capability trust acme.tools.git.release_notes
@@ -58,6 +62,7 @@ def add(app: typer.Typer) -> None:
     capability = typer.Typer(rich_markup_mode=None, help="Keep, publish, trust and show capabilities.")
     capability.command("add", epilog=_ADD)(_add)
     capability.command("publish", epilog=_PUBLISH)(_publish)
+    capability.command("yank", epilog=_YANK)(_yank)
     capability.command("trust", epilog=_TRUST)(_trust)
     capability.command("list", epilog=_LIST)(_list)
     capability.command("show", epilog=_SHOW)(_show)
@@ -93,6 +98,14 @@ def _publish(
     Code that holds a secret or personal data is refused, with the lines; it is never changed on its way.
     """
     _end(lambda: _send(file, org, project, servers, config, as_json), debug)
+
+
+def _yank(name: _Name, config: _Config = None, debug: _Debug = False) -> None:
+    """Take a published version back: the registry answers its name with the one before.
+
+    NAME ends in the version's hash. Whoever agreed to it before keeps it, and what is kept on this machine stays.
+    """
+    _end(lambda: _withdraw(name, config), debug)
 
 
 def _trust(name: _Name, config: _Config = None, debug: _Debug = False, as_json: _Json = False) -> None:
@@ -155,6 +168,23 @@ def _send(file: Path, org: str, project: str, servers: Path | None, config: Path
 
 
 # From a name
+
+
+def _withdraw(name: str, config: Path | None) -> int:
+    import anyio
+
+    from belljar import fqdn
+    from belljar.cli import _screen, _setup
+    from belljar.errors import ValidationError
+    from belljar.registry.remote import Registry
+
+    registry, wanted = Registry(_setup.configure(config=config).tracing), fqdn.parse(name)
+    if not wanted.hash or wanted.org == fqdn.LOCAL_ORG:
+        raise ValidationError(f"{wanted}: name the published version, as org.project.namespace.action.hash")
+    if not anyio.run(registry.yank, wanted):
+        raise ValidationError(f"{registry.origin} has no {wanted} to take back: unknown there, or taken back before")
+    _screen.out(f"{wanted}: taken back")
+    return 0
 
 
 def _agree(name: str, config: Path | None, as_json: bool) -> int:

@@ -1,4 +1,4 @@
-"""The registry of a server: capabilities are fetched from it and published to it.
+"""The registry of a server: capabilities are fetched from it, published to it, taken back.
 
 What it says is not believed. A code is what its hash says and nothing else; a name must be the one that was asked for.
 What it says of schema and permissions is not even read: the code's own metadata says that.
@@ -110,6 +110,18 @@ class Registry:
         if self._cloud.parsed(body).get("sha256") != submission.fqdn.hash:
             raise self._cloud.untrue("it says that it took another code than was sent")
         return status == 201
+
+    async def yank(self, name: Fqdn) -> bool:
+        """Take a version back; False if there is none, or it was taken back before.
+
+        Raises:
+            UpstreamError: the registry cannot be reached, or is not well.
+            ConfigError: it does not take our key, or not for this.
+        """
+        status, body = await self._cloud.ask("DELETE", f"{_PATH}/{name.exact}")
+        if status not in (204, 404):
+            raise self._cloud.refused(status, body)
+        return status == 204
 
     # the answer
 

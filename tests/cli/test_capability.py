@@ -50,6 +50,7 @@ def far(belljar: Belljar) -> Iterator[FakeRegistry]:
     [
         ("add", "FILE --org --project --config --debug --json"),
         ("publish", "FILE --org --project --servers --config --debug --json"),
+        ("yank", "NAME --config --debug"),
         ("trust", "NAME --config --debug --json"),
         ("list", "--config --debug --json"),
         ("show", "NAME --config --debug --json"),

@@ -98,7 +98,12 @@ def test_a_new_version_asks_and_a_withdrawn_one_is_gone(belljar: Belljar, far: F
     assert belljar("run", f"{NAME}.{second}", "--json", env=bob).code == "APPROVAL_REQUIRED"
     assert belljar("capability", "trust", NAME, "--json", env=bob).json["sha256"] == second
     assert belljar("run", NAME, "--json", env=bob).json["value"] == "two"
-    assert far.ask("DELETE", f"/api/registry/{NAME}.{second}", ann).status_code == 204
+    assert belljar("capability", "yank", f"{NAME}.{second}", env=far.key("other")).status == 2
+    assert belljar("capability", "yank", f"{NAME}.{second}", env=far.key("acme", "read")).status == 2
+    yanked = belljar("capability", "yank", f"{NAME}.{second[:4]}", env=ann)
+    assert (yanked.status, "taken back" in yanked.out) == (0, True), yanked.err
+    assert belljar("capability", "yank", f"{NAME}.{second}", env=ann).status == 2
+    assert belljar("capability", "yank", NAME, env=ann).status == 2
     assert belljar("run", NAME, "--json", env=eve).json["value"] == "one"
     refused = belljar("run", f"{NAME}.{second}", "--json", env=eve)
     assert (refused.code, "withdrawn" in refused.err) == ("VALIDATION_ERROR", True)
