@@ -22,6 +22,8 @@ _NODE_SERVERS = {
     "server-everything": "@modelcontextprotocol/server-everything/dist/index.js",
     "server-filesystem": "@modelcontextprotocol/server-filesystem/dist/index.js",
     "server-memory": "@modelcontextprotocol/server-memory/dist/index.js",
+    "server-sequential-thinking": "@modelcontextprotocol/server-sequential-thinking/dist/index.js",
+    "conformance": "@modelcontextprotocol/conformance/dist/index.js",
 }
 # Whose process it is, in the environment of all that a session starts.
 _MARK = "BELLJAR_TEST_SESSION"
@@ -48,7 +50,7 @@ def anyio_backend() -> str:
 def needs() -> Needs:
     """`needs(part)` is the command line that starts a real part; the test is skipped (CI: fails) where it is missing.
 
-    Parts: `node`, `server-everything`, `server-filesystem` (npm), any executable of the environment or the PATH
+    Parts: `node`, those of `_NODE_SERVERS` (npm), any executable of the environment or the PATH
     (`mcp-server-git`, `mcp-server-time`, `git`).
     """
     return _command

@@ -113,16 +113,17 @@ async def _stand(wanted: Wanted, spec: ServerSpec) -> int:
     from belljar.faker.targets import TargetGoneError
 
     reasons: list[str] = []
-    async with _signals() as signalled:
-        try:
-            with unwrapped():
+    signalled: list[int] = []
+    try:
+        with unwrapped():
+            async with _signals(signalled):
                 if wanted.http:
                     await _by_http(wanted, spec, wanted.http)
                 else:
                     ended = await _by_stdio(wanted, spec)
                     reasons += [ended.reason] if ended.by == "target" else []
-        except TargetGoneError as exc:
-            reasons.append(str(exc))
+    except TargetGoneError as exc:
+        reasons.append(str(exc))
     for reason in reasons:
         raise UpstreamError(f"the server {reason}", server=spec.name, code=Code.UPSTREAM_UNAVAILABLE)
     return EXIT[Code.INTERRUPTED] if signalled == [signal.SIGINT] else 0
@@ -220,13 +221,11 @@ async def _target(wanted: Wanted, spec: ServerSpec) -> AsyncGenerator[Target]:
 
 
 @asynccontextmanager
-async def _signals() -> AsyncGenerator[list[int]]:
-    """SIGTERM and Ctrl-C cancel the block; the number that did it is in the list."""
+async def _signals(came: list[int]) -> AsyncGenerator[None]:
+    """SIGTERM and Ctrl-C cancel the block; the number that did it is put into the list."""
     import signal
 
     import anyio
-
-    came: list[int] = []
 
     async def listen(*, task_status: TaskStatus[None]) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -236,5 +235,5 @@ async def _signals() -> AsyncGenerator[list[int]]:
 
     async with anyio.create_task_group() as tasks:
         await tasks.start(listen)
-        yield came
+        yield
         tasks.cancel_scope.cancel()
