@@ -53,14 +53,15 @@ def needs() -> Needs:
     Parts: `node`, those of `_NODE_SERVERS` (npm), any executable of the environment or the PATH
     (`mcp-server-git`, `mcp-server-time`, `git`).
     """
-    return _command
+    return command_of
 
 
-def _command(part: str) -> list[str]:
+def command_of(part: str) -> list[str]:
+    """As `needs` gives it."""
     if part in _NODE_SERVERS:
         folder = Path(os.environ.get("BELLJAR_TEST_NODE") or Path(__file__).parent / "node")
         script = folder / "node_modules" / _NODE_SERVERS[part]
-        return [*_command("node"), str(script)] if script.is_file() else _missing(part)
+        return [*command_of("node"), str(script)] if script.is_file() else _missing(part)
     found = shutil.which(part, path=f"{_BIN}{os.pathsep}{os.environ.get('PATH', '')}")
     if found is None and part == "node":
         found = _node_from_wheel()

@@ -137,15 +137,17 @@ def test_hostile_names_and_schemas(tmp_path: Path) -> None:
         assert "\u202e" not in err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_nobody_outlives_a_faker(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_nobody_outlives_a_faker(tmp_path: Path, number: int, status: int) -> None:
     """F75: whatever ends it, its server ends too; a signal that can be heard is obeyed."""
     with through(tmp_path) as wire:
         wire.begin()
         left = wire.below()
         assert left
         wire.process.send_signal(number)
-        assert wire.process.wait(_SLACK_S) == {signal.SIGTERM: 0, signal.SIGINT: 130}.get(number, -number)
+        assert wire.process.wait(_SLACK_S) == status
         assert gone(left)
 
 

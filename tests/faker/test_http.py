@@ -49,20 +49,20 @@ def served(state: Path, *words: str) -> Generator[tuple[str, Wire]]:
 
 async def _script(client: Client) -> list[Any]:
     """What a client sees of the server."""
-    progress: list[Any] = []
+    seen: list[Any] = []
 
-    async def note(done: float, total: float | None, message: str | None) -> None:
-        progress.append((done, total, message))
+    async def noted(progress: float, total: float | None, message: str | None) -> None:
+        seen.append((progress, total, message))
 
     listed = await client.list_tools()
-    called = await client.call_tool("get_slowly", {"word": "w"}, progress_callback=note)
+    called = await client.call_tool("get_slowly", {"word": "w"}, progress_callback=noted)
     read = await client.read_resource("note://one")
     return [
         [tool.model_dump() for tool in listed.tools],
         called.content,
         called.structured_content,
         read.contents,
-        progress,
+        seen,
         client.session.protocol_version,
     ]
 
