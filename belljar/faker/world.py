@@ -18,13 +18,14 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import anyio
 
 from belljar import show
 from belljar.faker import results
 from belljar.faker.adapters import adapter_for
+from belljar.faker.ai import AiError, Completer, answer_of
 from belljar.faker.calls import Call, Operation, Real, RealError, Reply, Tool, Verdict
 from belljar.faker.classify import ClassifyOptions, classify
 from belljar.faker.faults import Fault, Faults, faults_of_instruction
@@ -63,6 +64,8 @@ class WorldOptions:
     faults: tuple[Fault, ...] = ()
     world_file: Path | None = None
     """Where what was written is kept and shared; in memory if None."""
+    ai: Completer | None = None
+    """A model that answers reads where there is no target."""
     cache_s: float = 0.0
     """How long a target's answer to a read is kept, if nothing is written; 0 is not at all."""
 
@@ -113,6 +116,11 @@ class FakeWorld:
             return await self._passed(real, verdict)
         if (writes or real is None) and (wrong := self._wrong(call)):
             return Reply(results.error(wrong), "overlay", verdict, intercepted=writes, detail="arguments do not fit")
+        pretended = (
+            await self._pretended(call) if not writes and real is None and self._options.ai is not None else None
+        )
+        if pretended is not None:
+            real = pretended
         scene = Scene(
             call, verdict, self.generator, Changes(self._overlay), self._judge(call), _real=None if writes else real
         )
@@ -131,15 +139,44 @@ class FakeWorld:
             return Reply(
                 results.error("the fake world cannot answer this call"), "synthesized", verdict, intercepted=writes
             )
+        ai = pretended is not None and scene.asked
         return Reply(
             outcome.result,
-            outcome.source,
+            "ai" if ai and outcome.source == "real" else outcome.source,
             verdict,
-            real_used=scene.asked,
+            real_used=scene.asked and not ai,
             intercepted=writes,
-            synthesized=outcome.synthesized,
+            synthesized=outcome.synthesized or ai,
+            ai=ai,
             detail=outcome.detail,
         )
+
+    async def _pretended(self, call: Call) -> Real | None:
+        """A model in the target's place: one answer for one question, kept like what was written. None if it fails."""
+        assert self._options.ai is not None
+        space = f"ai\n{call.server}\n{self._options.instruction}"
+        about = jsontext.dump([call.tool.name, dict(sorted(call.args.items()))])
+        changes = Changes(self._overlay)
+        kept = changes.get(space, about)
+        if kept is None:
+            try:
+                with call.way.asking_ai():
+                    kept = await answer_of(self._options.ai, call, self.generator)
+            except AiError as exc:
+                _log.warning("no answer of a model for %s: %s", show.name(call.tool.name), exc)
+                return None
+            changes = Changes(self._overlay)
+            if (first := changes.get(space, about)) is not None:
+                kept = first
+            else:
+                changes.set(space, about, kept)
+                changes.commit()
+        answer = cast("results.Answer", kept)
+
+        async def pretend() -> dict[str, JsonValue]:
+            return answer
+
+        return pretend
 
     async def _answered(self, scene: Scene) -> Outcome:
         key = self._cached_as(scene)

@@ -83,7 +83,7 @@ def test_a_grant_is_needed_in_any_world(belljar: Belljar, root: Path) -> None:
     """A faked write needs the same approval as a real one."""
     done = _run(belljar, root, "dry")
     assert (done.status, done.code) == (3, "APPROVAL_REQUIRED")
-    assert _run(belljar, root, "fake", "--allow", "*", "--deny", "fs:write_file").code == "CAPABILITY_ERROR"
+    assert _run(belljar, root, "fake", "--allow", "*", "--deny", "fs:write_file").code == "PERMISSION_DENIED"
 
 
 def test_a_world_that_is_none(belljar: Belljar) -> None:
