@@ -7,11 +7,11 @@ the second, so a call costs the target no more than it must.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from belljar.faker.calls import Call, Operation, Real, RealError, Source, Verdict
+from belljar.faker.calls import Call, Real, RealError, Source, Tool, Verdict
 from belljar.faker.generate import Generator
 from belljar.faker.overlay import Changes
 from belljar.faker.results import Answer, error
@@ -48,8 +48,8 @@ class Scene:
     generator: Generator
     changes: Changes
     """What has been written, and what this call writes."""
-    judge: Mapping[str, Operation]
-    """Of the server's tools, which write: those are never asked."""
+    judge: Callable[[Tool], Verdict]
+    """Judges the server's other tools: those that write are never asked."""
     asked: bool = False
     """Whether the target had a say."""
     _real: Real | None = None
@@ -86,7 +86,8 @@ class Scene:
             RealError: it could not say, there is no target, or it has no such tool that reads.
         """
         ask = self.call.ask
-        if ask is None or self.judge.get(tool) != "read":
+        listed = self.call.tools.get(tool)
+        if ask is None or listed is None or self.judge(listed).operation != "read":
             raise RealError(-32601, f"there is nobody to ask for {tool}")
         about = jsontext.dump([tool, args])
         return await self._once(about, lambda: ask(tool, args))

@@ -17,6 +17,7 @@ from collections.abc import Generator as Yields
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
@@ -26,7 +27,7 @@ from belljar import show
 from belljar.faker import results
 from belljar.faker.adapters import adapter_for
 from belljar.faker.ai import AiError, Completer, answer_of
-from belljar.faker.calls import Call, Operation, Real, RealError, Reply, Tool, Verdict
+from belljar.faker.calls import Call, Real, RealError, Reply, Tool, Verdict
 from belljar.faker.classify import ClassifyOptions, classify
 from belljar.faker.faults import Fault, Faults, faults_of_instruction
 from belljar.faker.generate import Generator
@@ -94,7 +95,6 @@ class FakeWorld:
         self._verdicts: dict[tuple[str, str], tuple[Tool, Verdict]] = {}
         self._models: dict[str, tuple[Mapping[str, Tool], Model]] = {}
         self._generic: dict[str, GenericModel] = {}
-        self._judges: dict[str, tuple[Mapping[str, Tool], dict[str, Operation]]] = {}
         self._cache: dict[tuple[str, str, bytes], tuple[float, int, Outcome]] = {}
         self._input_checked: dict[tuple[str, str], tuple[Tool, bool]] = {}
 
@@ -122,7 +122,12 @@ class FakeWorld:
         if pretended is not None:
             real = pretended
         scene = Scene(
-            call, verdict, self.generator, Changes(self._overlay), self._judge(call), _real=None if writes else real
+            call,
+            verdict,
+            self.generator,
+            Changes(self._overlay),
+            partial(self.verdict, call.server),
+            _real=None if writes else real,
         )
         try:
             outcome = await self._answered(scene)
@@ -206,16 +211,6 @@ class FakeWorld:
             generic = self._generic.setdefault(call.server, GenericModel())
             known = call.tools, adapter_for(call, generic) or generic
             self._models[call.server] = known
-        return known[1]
-
-    def _judge(self, call: Call) -> Mapping[str, Operation]:
-        """Which tools of the server write, for whoever wants to ask one."""
-        known = self._judges.get(call.server)
-        if known is None or known[0] is not call.tools:
-            judged: dict[str, Operation] = {
-                name: self.verdict(call.server, tool).operation for name, tool in call.tools.items()
-            }
-            known = self._judges[call.server] = call.tools, judged
         return known[1]
 
     def _wrong(self, call: Call) -> str:

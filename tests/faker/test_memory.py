@@ -50,8 +50,8 @@ def _ops() -> st.SearchStrategy[list[tuple[str, dict[str, Any]]]]:
     relation = st.fixed_dictionaries(
         {"from": name, "to": name, "relationType": st.sampled_from(["knows", "describes"])}
     )
-    entities = st.lists(entity, max_size=3, unique_by=lambda each: each["name"])
-    relations = st.lists(relation, max_size=2, unique_by=lambda each: tuple(each.values()))
+    entities = st.lists(entity, max_size=3, unique_by=lambda each: str(each["name"]))
+    relations = st.lists(relation, max_size=2, unique_by=repr)
     added = st.lists(st.fixed_dictionaries({"entityName": name, "contents": texts}), max_size=2)
     dropped = st.lists(st.fixed_dictionaries({"entityName": name, "observations": texts}), max_size=2)
     return st.lists(

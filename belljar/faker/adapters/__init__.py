@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from belljar.faker.adapters.filesystem import FilesystemModel
+from belljar.faker.adapters.git import GitModel
 from belljar.faker.adapters.memory import MemoryModel
 from belljar.faker.calls import Call
 from belljar.faker.scene import Model
@@ -11,6 +12,7 @@ __all__ = ["adapter_for"]
 
 _FILESYSTEM = frozenset({"write_file", "list_directory", "get_file_info", "move_file"})
 
+_GIT = frozenset({"git_status", "git_add", "git_commit"})
 _MEMORY = frozenset({"create_entities", "create_relations", "read_graph"})
 
 
@@ -24,4 +26,6 @@ def adapter_for(call: Call, otherwise: Model) -> Model | None:
         return FilesystemModel(otherwise)
     if names >= _MEMORY:
         return MemoryModel(otherwise)
+    if names >= _GIT:
+        return GitModel(otherwise)
     return None

@@ -143,7 +143,8 @@ class _Graph:
         for each in cast("list[dict[str, Any]]", args["deletions"]):
             entity = self._entities.get(each["entityName"])
             if entity is not None:
-                kept = [text for text in entity.get("observations") or [] if text not in each["observations"]]
+                there = cast("list[str]", entity.get("observations") or [])
+                kept = [text for text in there if text not in each["observations"]]
                 self._put_entity({**entity, "observations": kept})
         return self._done("Observations deleted successfully")
 
@@ -183,5 +184,6 @@ def _key(relation: Mapping[str, Any]) -> str:
 
 
 def _holds(entity: Entity, query: str) -> bool:
-    texts = [entity.get("name"), entity.get("entityType"), *(entity.get("observations") or [])]
+    observed = cast("list[Any]", entity.get("observations") or [])
+    texts = [entity.get("name"), entity.get("entityType"), *observed]
     return any(query in str(text).lower() for text in texts)

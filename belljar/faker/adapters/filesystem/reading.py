@@ -178,7 +178,7 @@ class Reading:
             case Lower(real) if self._alone:
                 return self._invented(path, real)
             case Lower(real):
-                tool = "read_text_file" if "read_text_file" in self._scene.judge else "read_file"
+                tool = "read_text_file" if "read_text_file" in self._scene.call.tools else "read_file"
                 answer = await self._scene.ask(tool, path=real)
                 said = results.said(answer)
                 if answer.get("isError"):
