@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Literal, cast
 
 from belljar import show
-from belljar.cli import _session_world
+from belljar.cli import _faker_ai, _session_world
 from belljar.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,9 +48,11 @@ def _faked(wanted: Wanted, config: Config, servers: RealWorld) -> AbstractContex
     from belljar.faker.under_run import FakedRun
     from belljar.faker.world import WorldOptions, open_world
 
+    options = WorldOptions(ai=_faker_ai.completer(os.environ))
+
     @contextmanager
     def opened() -> Generator[World]:
-        with open_world(WorldOptions()) as world:
+        with open_world(options) as world:
             yield FakedRun(servers, world, config.limits, name=cast("Literal['fake', 'dry']", wanted.world))
 
     return opened()
