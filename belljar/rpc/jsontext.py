@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from json import JSONDecodeError, JSONDecoder, JSONEncoder
 from typing import Any, NoReturn, cast
 
+import orjson
+
 from belljar.limits import MAX_JSON_DEPTH
 from belljar.rpc.world import JsonValue
 
@@ -34,6 +36,7 @@ __all__ = [
     "parse",
     "sha256",
     "size",
+    "text_value_sha256",
 ]
 
 # What a CPython writes and reads back by default (sys.int_info.default_max_str_digits), on both sides of the border.
@@ -52,6 +55,11 @@ _FLOAT = re.compile(r"[\[:,]-?[0-9]+(?:\.|e[+-])")
 _COMPACT_TEXT = re.compile(
     r"""(?:[\[\]{}:,0-9-]++|true|false|null|"[^"\\]*+(?:\\(?:["\\bfnrt]|u00[01][0-9a-f])[^"\\]*+)*+")*+"""
 )
+
+
+# What orjson, which is eight times as fast, reads or writes in another form than the canonical one: floats, integers
+# beyond 64 bits, keys beyond the BMP. In a string this may match too: the slow way is slower, not wrong.
+_NOT_QUICK = re.compile(r"[0-9](?:[.eE]|[0-9]{17})|\\u")
 
 
 class JsonError(ValueError):
@@ -155,6 +163,13 @@ def canonical(value: JsonValue) -> bytes:
 def sha256(value: JsonValue) -> str:
     """Hex SHA-256 of the canonical form. Raises JsonError as `canonical` does."""
     return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def text_value_sha256(text: str, *, max_bytes: int) -> str:
+    """`sha256` of the value of a text that `parse` has taken before. Raises JsonError as `parse` does."""
+    if text.isascii() and _NOT_QUICK.search(text) is None:
+        return hashlib.sha256(orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return sha256(parse(text, max_bytes=max_bytes))
 
 
 # Parsing

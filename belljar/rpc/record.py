@@ -94,7 +94,7 @@ class CallRecord:
     def args_sha256(self) -> str:
         """Of the canonical arguments; of the text, if it was too long to be parsed."""
         if not self._args_sha256:
-            self._args_sha256 = jsontext.sha256(self.args)
+            self._args_sha256 = jsontext.text_value_sha256(self.args_text or "null", max_bytes=MAX_FRAME_BYTES)
         return self._args_sha256
 
     def forget_args(self, sha256: str) -> None:

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -35,7 +36,7 @@ from belljar.rpc import jsontext
 from belljar.rpc.policy import RESERVED_SERVERS
 from belljar.rpc.record import CallRecord
 from belljar.tracing.masking.plain import TRUNCATED
-from belljar.tracing.texts import TraceTexts, encode
+from belljar.tracing.texts import Part, TraceTexts, encode_json
 from belljar.tracing.types import MAX_DECISIONS, Decision, DecisionsState
 
 __all__ = ["RunFacts", "TraceIds", "collect", "iso"]
@@ -43,8 +44,9 @@ __all__ = ["RunFacts", "TraceIds", "collect", "iso"]
 # Bytes of values in one trace. In the end it holds 256 KiB, and what is parsed takes up to twenty times its text.
 _MAX_VALUES = 4 * MIB
 _MAX_ID = 200
+_MAX_LINE = 10_000_000
 _BOOL = ("false", "true")
-_string = encode
+_string = encode_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,67 +87,69 @@ def collect(facts: RunFacts, calls: Sequence[CallRecord]) -> TraceTexts:
     tasks = [_task(i, call, values) for i, call in enumerate(calls)]
     decisions = list(islice(_decisions(facts.decisions), MAX_DECISIONS))
     cut = len(decisions) < len(facts.decisions)
-    head = {
-        "traceId": facts.trace_id,
-        "parentTraceId": facts.parent_trace_id,
-        "workflowId": None if facts.workflow_id is None else show.name(facts.workflow_id, max_chars=_MAX_ID),
+    foreign = {
         "capabilityId": facts.capability_id,
-        "capabilityHash": facts.capability_hash,
-        "success": facts.success,
+        "workflowId": None if facts.workflow_id is None else show.name(facts.workflow_id, max_chars=_MAX_ID),
         "errorMessage": facts.error_message,
-        "errorCode": None if facts.error_code is None else facts.error_code.value,
-        "durationMs": _rounded(facts.duration_ms),
-        "timestamp": iso(facts.started_at_ns),
         "intent": facts.intent,
         "decisions": decisions,
     }
+    host = {
+        "traceId": facts.trace_id,
+        "parentTraceId": facts.parent_trace_id,
+        "capabilityHash": facts.capability_hash,
+        "success": facts.success,
+        "errorCode": None if facts.error_code is None else facts.error_code.value,
+        "durationMs": _rounded(facts.duration_ms),
+        "timestamp": iso(facts.started_at_ns),
+    }
     metadata = {
         "backend": facts.backend,
-        "walls": list(facts.walls),
+        "walls": facts.walls,
         "sdkVersion": __version__,
         "ledgerHead": facts.ledger_head,
         "mockedShare": _mocked_share(calls),
         "decisions": "truncated" if cut else facts.decisions_state,
-        "errorLine": facts.error_line,
+        "errorLine": None if facts.error_line is None else _line(facts.error_line),
         "otelTraceId": facts.otel_trace_id,
         "otelSpanId": facts.otel_span_id,
     }
-    return TraceTexts(_object(head), _object(metadata), tasks, truncated=values.dropped)
+    head = Part(_object(foreign), f",{_object(host)[1:-1]}")
+    return TraceTexts(head, tasks, _object(metadata), truncated=values.dropped)
 
 
 def _object(fields: dict[str, Any]) -> str:
     """What is None is left out."""
-    return encode({key: value for key, value in fields.items() if value is not None})
+    return encode_json({key: value for key, value in fields.items() if value is not None})
 
 
-def _task(place: int, call: CallRecord, values: _Values) -> str:
+def _task(place: int, call: CallRecord, values: _Values) -> Part:
     """One call, around the texts of its arguments and its result."""
     args = values.of(f"/taskResults/{place}/args", call.args_text, call.args_bytes)
-    # A ledger that is closed has none executing; one that is not does not know.
-    state = "unknown" if call.state == "executing" else call.state
+    result = _result(place, call, values)
     detail = call.source_detail
     more = "" if detail is None else f',"sourceDetail":{_string(show.name(detail, max_chars=_MAX_ID))}'
-    if call.error_code is not None:
-        more += f',"errorCode":{_string(call.error_code)}'
-    return (
-        f'{{"taskId":"t{call.call_id}","tool":{_tool(call.server, call.tool)},"args":{args}'
-        f',"result":{_result(place, call, values)},"success":{_BOOL[state == "applied"]},"state":"{state}"'
+    # A ledger that is closed has none executing; one that is not does not know.
+    state = "unknown" if call.state == "executing" else call.state
+    code = "" if call.error_code is None else f',"errorCode":{_string(call.error_code)}'
+    return Part(
+        f'{{"tool":{values.tool(call.server, call.tool)},"args":{args},"result":{result}{more}}}',
+        f',"taskId":"t{call.call_id}","success":{_BOOL[state == "applied"]},"state":"{state}"'
         f',"durationMs":{_rounded(call.duration_ms or 0.0)},"timestamp":"{iso(call.started_at_ns)}"'
-        f',"layerIndex":{call.layer},"callSite":{call.line},"iteration":{call.iteration}'
+        f',"layerIndex":{call.layer},"callSite":{_line(call.line)},"iteration":{call.iteration}'
         f',"source":{_string(call.source)},"isWrite":{_BOOL[call.is_write]}'
-        f',"isCapabilityCall":{_BOOL[call.server in RESERVED_SERVERS]}{more}}}'
+        f',"isCapabilityCall":{_BOOL[call.server in RESERVED_SERVERS]}{code}',
     )
 
 
-def _tool(server: str, tool: str) -> str:
-    # The colon that divides them must be the first one.
-    shown = show.name(server).replace(":", "\\x3a")
-    return _string(f"{shown}:{show.name(tool)}")
+def _line(reported: int) -> int:
+    """No code has as many lines as a number needs digits to mean something."""
+    return reported if 0 <= reported < _MAX_LINE else 0
 
 
 def _result(place: int, call: CallRecord, values: _Values) -> str:
     if call.error_message is not None:
-        return encode({"code": call.error_code, "message": call.error_message})
+        return encode_json({"code": call.error_code, "message": call.error_message})
     if call.value_text is None and not call.value_bytes:
         return "null"
     return values.of(f"/taskResults/{place}/result", call.value_text, call.value_bytes)
@@ -157,6 +161,7 @@ class _Values:
 
     dropped: dict[str, int] = field(default_factory=dict[str, int])
     _room: int = _MAX_VALUES
+    _tools: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
 
     def of(self, pointer: str, text: str | None, size: int) -> str:
         if text is None or size > self._room:
@@ -165,12 +170,22 @@ class _Values:
         self._room -= size
         return jsontext.compact(text, max_bytes=_MAX_VALUES)
 
+    def tool(self, server: str, tool: str) -> str:
+        shown = self._tools.get((server, tool))
+        if shown is None:
+            # The colon that divides them must be the first one.
+            name = show.name(server).replace(":", "\\x3a")
+            shown = self._tools[server, tool] = _string(f"{name}:{show.name(tool)}")
+        return shown
+
 
 def _decisions(reported: Iterable[tuple[str, str, str]]) -> Iterable[dict[str, str]]:
+    known = set[tuple[str, str]]()
     for node, outcome, condition in reported:
-        if Decision.known(node, outcome):
-            said = {"condition": condition} if condition else {}
-            yield {"nodeId": node, "outcome": outcome, **said}
+        if (node, outcome) in known or Decision.known(node, outcome):
+            known.add((node, outcome))  # loops take the same way many times
+            said = {"nodeId": node, "outcome": outcome}
+            yield {**said, "condition": condition} if condition else said
 
 
 def _mocked_share(calls: Sequence[CallRecord]) -> float:
@@ -184,8 +199,13 @@ def _rounded(milliseconds: float) -> float:
 def iso(ns: int) -> str:
     """Nanoseconds since the epoch as a trace writes a time."""
     # Whole milliseconds, cut and not rounded: what was in one millisecond stays there.
-    moment = datetime.fromtimestamp(ns // 1_000_000 / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, rest = divmod(ns, 1_000_000_000)
+    return f"{_second(seconds)}.{rest // 1_000_000:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class TraceIds:

@@ -32,7 +32,7 @@ from belljar.tracing.masking.plain import plain
 from belljar.tracing.masking.ruleset import digest
 from belljar.tracing.masking.walk import LEAF, Walk
 from belljar.tracing.masking.work import KEPT_BYTES, LEAST_KEPT_BYTES, Work, spend
-from belljar.tracing.texts import TraceTexts, encode
+from belljar.tracing.texts import Part, TraceTexts, encode, encode_json
 
 __all__ = ["VERSION", "SanitizedValue", "Sanitizer", "empty_trace"]
 
@@ -104,14 +104,19 @@ class Sanitizer:
         Raises:
             ValueError: a part could not be looked at.
         """
-        parts = [raw.head, raw.metadata, *raw.tasks]
-        looks = self._looks([*map(_utf8, parts)], lambda i: json.loads(parts[i]))
-        texts = [text if look is None else encode(look.value) for text, look in zip(parts, looks, strict=True)]
-        if not all(text.startswith("{") for text in texts):
+        parts = [raw.head, *raw.tasks]
+        foreign = [part.foreign for part in parts]
+        looks = self._looks([*map(_utf8, foreign)], lambda i: json.loads(foreign[i]))
+        masked = [
+            part if look is None else part._replace(foreign=encode_json(look.value))
+            for part, look in zip(parts, looks, strict=True)
+        ]
+        if not all(part.foreign.startswith("{") for part in masked):
             raise ValueError("a part of a trace could not be looked at")
         redactions, truncated = _noted(looks)
-        done = TraceTexts(texts[0], texts[1], texts[2:], redactions, {**raw.truncated, **truncated})
-        return done if sum(map(len, texts)) <= cap.MAX_TRACE_BYTES // 8 else _fitted(done)
+        done = TraceTexts(masked[0], masked[1:], raw.metadata, redactions, {**raw.truncated, **truncated})
+        size = sum(len(part.foreign) + len(part.host) for part in masked)
+        return done if size <= cap.MAX_TRACE_BYTES // 8 else _fitted(done)
 
     def _trace(self, wire: dict[str, Any]) -> dict[str, Any]:
         metadata = cast("dict[str, Any]", wire.get("metadata") or {})
@@ -119,38 +124,39 @@ class Sanitizer:
         truncated = cast("dict[str, int]", metadata.get("truncated") or {})
         seen_before = bool(counted or truncated)
         found: object = wire.get("taskResults")
+        bare = {name: fact for name, fact in metadata.items() if name not in ("redactions", "truncated")}
         parts: list[Any] = [
-            {**wire, "taskResults": [], "metadata": {}},
-            {name: fact for name, fact in metadata.items() if name not in ("redactions", "truncated")},
+            {**wire, "taskResults": [], "metadata": bare},
             *(cast("list[Any]", found) if isinstance(found, list) else []),
         ]
         texts = [*map(_encoded, parts)]
         looks = self._looks(texts, parts.__getitem__)
-        head, facts, *tasks = [part if look is None else look.value for part, look in zip(parts, looks, strict=True)]
-        if not all(isinstance(part, dict) for part in (head, facts, *tasks)):
+        head, *tasks = [part if look is None else look.value for part, look in zip(parts, looks, strict=True)]
+        if not all(isinstance(part, dict) for part in (head, *tasks)):
             return empty_trace(wire)
         if truncated:  # pointers hold the names of fields, which are foreign
             truncated = cast("dict[str, int]", self.value(truncated).value)
         redactions, cuts = _noted(looks)
         counted.update(redactions)
         notes = {"redactions": dict(counted), "truncated": truncated | cuts}
-        trace = {**head, "taskResults": tasks, "metadata": {**facts, **notes}}
+        trace = {**head, "taskResults": tasks, "metadata": {**head["metadata"], **notes}}
         small = None not in texts and 8 * sum(map(len, filter(None, texts))) <= cap.MAX_TRACE_BYTES // 2
         return trace if small and not seen_before else cap.fit(trace)
 
     def _looks(self, texts: list[str | None], value: Callable[[int], Any]) -> list[SanitizedValue | None]:
-        """Each part of a trace by itself, of what the whole trace may cost: head, metadata, calls.
+        """Each part of a trace by itself, of what the whole trace may cost: its head, then its calls.
 
         None if there is nothing to mask in it: of ten calls, mostly one has something.
         """
-        work, share = Work(), max(LEAST_KEPT_BYTES, KEPT_BYTES // max(1, len(texts) - 2))
+        work, share = Work(), max(LEAST_KEPT_BYTES, KEPT_BYTES // max(1, len(texts) - 1))
         looks = list[SanitizedValue | None]()
         for i, text in enumerate(texts):
-            work.kept = share if i > 1 else KEPT_BYTES
-            pointer = f"/taskResults/{i - 2}" if i > 1 else ("", "/metadata")[i]
             try:
-                clean = text is not None and self._is_clean(text)
-                looks.append(None if clean else self._walked(text, value(i), pointer, work))
+                if text is not None and self._is_clean(text):
+                    looks.append(None)
+                    continue
+                work.kept = share if i else KEPT_BYTES
+                looks.append(self._walked(text, value(i), f"/taskResults/{i - 1}" if i else "", work))
             except Exception:  # noqa: BLE001 - as in value()
                 looks.append(SanitizedValue(REDACTED, {"ERROR": 1}))
         return looks
@@ -220,7 +226,8 @@ def _fitted(texts: TraceTexts) -> TraceTexts:
         return texts
     tasks, metadata = trace.pop("taskResults"), trace.pop("metadata")
     redactions, truncated = metadata.pop("redactions"), metadata.pop("truncated")
-    return TraceTexts(encode(trace), encode(metadata), [*map(encode, tasks)], redactions, truncated)
+    parts = [Part(encode_json(task), "") for task in tasks]
+    return TraceTexts(Part(encode_json(trace), ""), parts, encode_json(metadata), redactions, truncated)
 
 
 def _counts(noted: Any) -> Counter[str]:

@@ -15,7 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from belljar.limits import MAX_JSON_DEPTH, MIB
-from belljar.rpc.jsontext import MAX_CONTAINERS, JsonError, canonical, dump, parse, sha256, size
+from belljar.rpc.jsontext import (
+    MAX_CONTAINERS,
+    JsonError,
+    canonical,
+    compact,
+    dump,
+    parse,
+    sha256,
+    size,
+    text_value_sha256,
+)
 
 BIG = 64 * MIB
 DOUBLES = 2**53 - 1
@@ -201,6 +211,38 @@ def test_every_double(bits: int) -> None:
 def test_numbers_of_the_rfc(number: float, written: bytes) -> None:
     """The samples of RFC 8785, appendix B."""
     assert canonical(number) == written
+
+
+@given(nested(scalars), st.booleans(), st.sampled_from([None, 1]))
+def test_the_quick_ways_are_the_slow_ones(value: Any, ascii_only: bool, indent: int | None) -> None:
+    """A text's compact form is what `dump` writes, and its value's hash is `sha256`, however the text is written."""
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
+    assert compact(text, max_bytes=BIG) == dump(value)
+    assert compact(dump(value), max_bytes=BIG) == dump(value)
+    assert text_value_sha256(text, max_bytes=BIG) == text_value_sha256(dump(value), max_bytes=BIG) == sha256(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"\\u0041KIA"',
+        '"a\\/b"',
+        "[1 ,2]",
+        "1.50",
+        "1e2",
+        "-0",
+        '"\\ud83d\\ude00"',
+        str(2**64),
+        '["\\\\u0041"]',
+        '"\x7f"',
+    ],
+)
+def test_odd_forms_of_a_text(text: str) -> None:
+    """Escapes, blanks and numbers that need not be so are written as `dump` does, and hashed as what they mean."""
+    value = json.loads(text)
+    assert json.loads(compact(text, max_bytes=BIG)) == value
+    assert text == "-0" or compact(text, max_bytes=BIG) == dump(value)
+    assert text_value_sha256(text, max_bytes=BIG) == sha256(value)
 
 
 def test_canonical_ignores_order_and_form_but_not_ids() -> None:

@@ -196,7 +196,7 @@ def test_every_call_appears_with_its_state() -> None:
         ("denied", False),
         ("pending", False),
         ("unknown", False),
-        ("failed", False),
+        ("pending", False),
     ]
     assert [task.error_code for task in trace.task_results][2:4] == ["PERMISSION_DENIED", "APPROVAL_REQUIRED"]
     assert [task.result is None for task in trace.task_results] == [False, False, False, True, True, False]
@@ -297,6 +297,14 @@ def test_every_trace_is_one_a_server_takes(states: list[str], decisions: list[tu
     assert trace.to_wire() == wire
     assert [task.state for task in trace.task_results] == states
     assert decode(MASKED(told, ledger.calls).wire()).trace_id == TRACE_ID
+
+
+def test_a_line_is_too_small_to_hold_anything() -> None:
+    """F27: what the guest reports as a line is a number that nobody looks at; one of sixteen digits is no line."""
+    ledger = opened()
+    ledger.refused(admit(ledger, line=4556737586899855), "failed", Code.UNKNOWN_TOOL, "no")
+    trace = projected(facts(error_line=4556737586899855), ledger.calls)
+    assert (trace.task_results[0].call_site, trace.metadata.error_line) == (0, 0)
 
 
 def test_decisions_are_bounded_and_read_like_decisions() -> None:

@@ -16,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from belljar.tracing.masking import masker
+from belljar.tracing.masking.plain import plain
 from belljar.tracing.outbound import Outbound
 from belljar.tracing.sanitizer import Sanitizer
+from belljar.tracing.texts import Part, TraceTexts, encode
 from belljar.tracing.types import decode
 from tests.tracing.corpus.generate import negatives, positives
 from tests.tracing.test_types import WIRE
@@ -55,6 +57,17 @@ def _survives(secret: str, out: str) -> bool:
     half = max(6, len(secret) // 2)
     parts = (secret, secret[:half], secret[-half:]) if len(secret) >= 12 else (secret,)
     return any(part in out for part in parts)
+
+
+def test_company_hides_nothing() -> None:
+    """F24, F25: beside another find, deep inside and among clean fields, a value is masked as it is alone."""
+    clean = {"n": 7, "words": "the quick brown fox jumps over a lazy dog, and goes on to the next line"}
+    for positive in positives(3):
+        alone = SANITIZER.value({"v": positive.value}).value
+        inside = {"mail": "kim@example.org", "far": [clean, {"deep": {"v": positive.value}}]}
+        assert SANITIZER.value(inside).value["far"] == [clean, {"deep": alone}], positive.kind
+        among = {"v": positive.value, **clean, "in": clean}
+        assert SANITIZER.value(among).value == {**alone, **clean, "in": clean}, positive.kind
 
 
 def test_what_only_looks_alike_stays() -> None:
@@ -355,6 +368,17 @@ def test_a_planted_secret_survives_no_nesting(value: Any, data: st.DataObject) -
     out = shown([value, planted])
     assert secret not in out
     assert json.dumps(secret)[1:-1] not in out
+
+
+@given(_json, _json)
+def test_a_trace_in_parts_is_the_trace(clean: Any, value: Any) -> None:
+    """F23, F27: what is spooled, masked as text, is what the same trace is masked to as a value."""
+    clean, value = plain(clean), plain(value)
+    tasks = [{"tool": "git:git_log", "args": clean, "result": [value, {"note": TOKEN}]}, {"args": value}]
+    head = {"capabilityId": "a.b.c.d.0000", "intent": f"for {KNOWN}"}
+    raw = TraceTexts(Part(encode(head), ""), [Part(encode(task), "") for task in tasks], '{"backend":"wasm"}')
+    whole = {**head, "taskResults": tasks, "metadata": {"backend": "wasm"}}
+    assert json.loads(SANITIZER.texts(raw).joined()) == SANITIZER.trace(whole)
 
 
 @given(

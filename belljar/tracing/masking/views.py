@@ -41,8 +41,6 @@ _ENCODED = re.compile(
     + rb"|%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[\"'/\\nrt]"
     + rb"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[a-z]{2,6});"
 )
-# Each encoding begins with one of these.
-_SIGNS = (b"%", b"\\", b"&", b"\x1b", b"^")
 _SIMPLE = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 # An encoding of an encoding of an encoding; deeper, nobody reads it as what it was.
 _LEVELS = 3
@@ -54,7 +52,9 @@ View = tuple[bytes, list[int]]
 def views(text: bytes) -> Iterator[View]:
     """Each further reading of the text, outermost first; none if nothing in it is encoded."""
     places: list[int] | None = None
-    if not any(sign in text for sign in _SIGNS) and _packed().search(text) is None:
+    # Each encoding but base64 and hex begins with one of these.
+    signs = b"\\" in text or b"%" in text or b"&" in text or b"\x1b" in text or b"^" in text
+    if not signs and _packed().search(text) is None:
         return
     if _COLOURED.search(text) is not None:
         yield _COLOURED.sub(lambda match: b" " * len(match[0]), text), list(range(len(text) + 1))

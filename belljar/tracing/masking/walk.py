@@ -19,12 +19,15 @@ from belljar.tracing.masking.masker import PLACEHOLDER, REDACTED, Masker
 from belljar.tracing.masking.plain import TRUNCATED
 from belljar.tracing.masking.ruleset import SECRET
 from belljar.tracing.masking.work import ExhaustedError, Work, spend
+from belljar.tracing.texts import encode
 
 __all__ = ["LEAF", "Walk"]
 
 # Units for a leaf, beside its length; and what of them is still shown when all are spent.
 LEAF = 200
 _SHORT = 256
+# A text is looked at by itself, and not with those beside it.
+_LONG = 64
 # Bytes serialized and scanned for a unit.
 _SCANNED = 5
 _CONTAINERS = (dict, list, tuple)
@@ -119,7 +122,7 @@ class Walk:
         """Whether by itself there is nothing to mask in it and nothing to cut."""
         work = self._work
         try:
-            text = _ENCODE(value)
+            text = encode(value)
             if not text.isascii():
                 text.encode()
         except ValueError:  # NaN, a lone surrogate
@@ -136,7 +139,9 @@ class Walk:
         schema = under is not None and value.get("type") in _SCHEMA_TYPES
         named, columns = _named(value), _columns(value)
         if under is None and not named and not columns and (outside := _outside(value)) and self._is_calm(outside):
-            return {key: self._below(key, item) for key, item in value.items()}
+            return {
+                key: item if outside[key] is item else self._inside(key, item, value) for key, item in value.items()
+            }
         result = dict[str, Any]()
         taken = Counter[str]()
         for key, item in value.items():
@@ -155,11 +160,9 @@ class Walk:
             self._path.pop()
         return result
 
-    def _below(self, key: str, item: Any) -> Any:
-        if not isinstance(item, _CONTAINERS):
-            return item
+    def _inside(self, key: str, item: Any, beside: dict[str, Any]) -> Any:
         self._path.append(key)
-        result = self(item)
+        result = self(item, self._says(key, item, beside))
         self._path.pop()
         return result
 
@@ -278,11 +281,14 @@ class Walk:
 
 
 def _outside(value: dict[str, Any]) -> dict[str, Any] | None:
-    """The object without what is in those within it; None if there are none, or nothing beside them."""
-    within = sum(isinstance(item, _CONTAINERS) for item in value.values())
-    if not 0 < within < len(value):
-        return None
-    return {key: [] if isinstance(item, _CONTAINERS) else item for key, item in value.items()}
+    """The object without what is long or has an inside; None if that is nothing, or all of it."""
+    outside = {key: "" if _is_inside(item) else item for key, item in value.items()}
+    inside = sum(item is not value[key] for key, item in outside.items())
+    return outside if 0 < inside < len(value) else None
+
+
+def _is_inside(item: Any) -> bool:
+    return isinstance(item, _CONTAINERS) or (isinstance(item, str) and len(item) > _LONG)
 
 
 def _free(taken: dict[str, Any], name: str, times: Counter[str]) -> str:
