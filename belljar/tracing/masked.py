@@ -44,6 +44,11 @@ class MaskedTraces:
                 self._outbound = _outbound(self._known, self._pseudonym_key)
             return self._outbound
 
+    @property
+    def is_built(self) -> bool:
+        """Whether a trace that is asked for now need not wait for that."""
+        return self._outbound is not None
+
     def prepare(self) -> None:
         """Build it ahead of time. What goes wrong is said by the traces that are asked for then."""
         try:

@@ -26,7 +26,7 @@ __all__ = ["TraceSink", "open_sink", "pseudonym_key", "spool_limits", "sync_sett
 
 
 class TraceSink:
-    """Takes traces as they become ready. `take` belongs into a thread: the trace is made in it."""
+    """Takes traces as they become ready. The trace is made in `take`: a long one belongs into a thread."""
 
     def __init__(
         self, *, enabled: bool = True, writer: SpoolWriter | None = None, syncer: SyncerProcess | None = None
@@ -39,6 +39,11 @@ class TraceSink:
     def wanted(self) -> bool:
         """Whether anybody wants a trace: if not, it need not even be made."""
         return self._writer is not None or (self._enabled and standalone.wanted())
+
+    @property
+    def is_append(self) -> bool:
+        """Whether taking a trace is one append to the spool, and no foreign handler of a log is called."""
+        return self._writer is not None and not standalone.wanted()
 
     def take(self, make: Callable[[], tuple[MaskedTrace, float]]) -> None:
         """Take the trace that `make` makes, and the seconds that took. Then it is captured; what is lost is counted."""
