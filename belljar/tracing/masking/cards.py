@@ -7,6 +7,7 @@ before and behind must not make it a part of something else: a longer number, a 
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 
 __all__ = ["card", "digits", "luhn"]
 
@@ -18,6 +19,7 @@ _ISSUERS = re.compile(
     rb"|6(?:011|5\d\d|4[4-9]\d|22\d)\d{12,15}|62\d{14,17}|(?:2131|1800)\d{11}|220[0-4]\d{12,15}"
     rb"|(?:5018|5019|5020|5038|5[678]\d\d|6304|639\d|67\d\d)\d{8,15}|60\d{14}|8[12]\d{14}"
 )
+_LEAST, _MOST = 12, 19
 _WORDS = re.compile(rb"(?i)card|visa|amex|credit|debit|\bpan\b")
 # Of these, columns and lists are made, too.
 _LISTING = re.compile(rb"[\t\r\n,:;|+<]")
@@ -51,7 +53,10 @@ def card(text: bytes, begin: int, end: int) -> int:
     if text[end : end + 1].isdigit():
         groups.pop()  # cut in two
     sizes = [b - a for a, b in groups]
+    so_far = [*accumulate(sizes)]
     for count in range(len(groups), 0, -1):
+        if not _LEAST <= so_far[count - 1] <= _MOST:
+            continue
         stop = groups[count - 1][1]
         part = _MORE.match(text, stop) is not None
         if _is_number(digits(text[begin:stop]), part) and _stands_alone(text, begin, stop, sizes[:count], part):

@@ -56,11 +56,13 @@ class Masker(Masks):
         super().__init__(pseudonym_key)
         self._rules = ruleset.compiled()
         self._known = Known(known)
-        probes = [rule.probe for rule in ruleset.load()]
+        rules = ruleset.load()
+        probes = [rule.probe for rule in rules]
         self._pairs_from = len(probes)
         probes += [keys.probe(), *pairs.PROBES, tables.PROBE, views.PROBE]
         self._known_from = len(probes)
-        self._scan = ruleset.Scan(probes + self._known.probes)
+        confirm = {place: rule.confirm for place, rule in enumerate(rules) if rule.confirm}
+        self._scan = ruleset.Scan(probes + self._known.probes, confirm)
 
     def suspects(self, serialized: str) -> bool:
         """Whether anything could be in it; if not, nothing is. `serialized` is JSON."""
