@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from belljar.tracing.masking import masker
@@ -339,6 +339,7 @@ def test_the_shape_stays_and_a_second_look_finds_nothing(value: Any) -> None:
 def test_what_passes_at_a_look_would_come_out_as_it_is(value: Any) -> None:
     """F23: the short way for those who have the text says yes to nothing that the long one would change."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    assume("Infinity" not in text)  # no JSON, and no trace has it
     if SANITIZER.passes(text):
         assert SANITIZER.value(value).value == value
 
