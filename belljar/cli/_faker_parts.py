@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from belljar.cli import _screen, _setup, _telemetry
-from belljar.config import Config
-from belljar.faker.calls import Call, CallEvent, Tool, Verdict
+from belljar.faker.calls import Tool, Verdict
 from belljar.faker.classify import ClassifyOptions
 from belljar.faker.faults import fault_of
 from belljar.faker.recording import Recording, open_recording
 from belljar.faker.sessions import FILE, ServedTool
 from belljar.faker.world import FakeWorld, WorldOptions, open_world
 from belljar.rpc.servers import ServerSpec
-from belljar.rpc.world import Hop, JsonValue
+from belljar.rpc.world import Hop
 
 if TYPE_CHECKING:
     from belljar.cli._faker_proxy import Wanted
 
 __all__ = ["Parts", "Telling", "opened", "world"]
 
+_FLUSH_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """All of it; a `Recorder` that tells the others."""
+    """All of it."""
 
     spec: ServerSpec
     wanted: Wanted
@@ -38,14 +40,6 @@ class Parts:
     def classify(self, tool: Tool) -> Verdict:
         """Whether a tool reads or writes."""
         return self.world.verdict(self.spec.name, tool)
-
-    def begin(self, call: Call, meta: Mapping[str, JsonValue]) -> None:
-        """A call comes in."""
-        self.recording.begin(call, meta)
-
-    def record(self, event: CallEvent) -> None:
-        """A call was answered."""
-        self.recording.record(event)
 
     def listed(self, tools: Mapping[str, Tool]) -> None:
         """The server's tools, whenever a list was seen whole."""
@@ -83,10 +77,29 @@ def opened(wanted: Wanted, spec: ServerSpec) -> Generator[Parts]:
         ConfigError: an option, or a file of ours that cannot be used.
     """
     config = _setup.configure(config=None if wanted.config is None else Path(wanted.config))
-    with world(wanted) as fake, _recording(wanted, spec, config) as recording:
+    recording = open_recording(
+        config.paths.state / "faker" / FILE,
+        instruction=wanted.ai_instruction or "",
+        command=(spec.command, *spec.args) if spec.command else (spec.origin,),
+        safety_mode=not wanted.passthrough,
+        telemetry=_telemetry.telemetry(),
+        hop=_hop(spec),
+        known=spec.secrets,
+        # The client has gone, or has asked us to: a collector that does not answer must not keep us.
+        flush_s=min(_FLUSH_S, config.tracing.exit_flush_s),
+    )
+    with world(wanted) as fake, recording as kept:
         if wanted.debug:
-            _screen.note(f"session {recording.session_id}")
-        yield Parts(spec, wanted, fake, recording, Telling(wanted, spec, fake))
+            _screen.note(f"session {kept.session_id}")
+        yield Parts(spec, wanted, fake, kept, Telling(wanted, spec, fake))
+
+
+def _hop(spec: ServerSpec) -> Hop:
+    if spec.command:
+        return Hop(transport="pipe")
+    where = urlsplit(spec.url)
+    port = where.port or (443 if where.scheme == "https" else 80)
+    return Hop(transport="tcp", address=where.hostname or "", port=port)
 
 
 @contextmanager
@@ -114,20 +127,3 @@ def _classifying(wanted: Wanted) -> ClassifyOptions:
     from belljar.cli import _faker_classify
 
     return _faker_classify.overrides_in(Path(wanted.overrides))
-
-
-def _recording(wanted: Wanted, spec: ServerSpec, config: Config) -> AbstractContextManager[Recording]:
-    return open_recording(
-        config.paths.state / "faker" / FILE,
-        instruction=wanted.ai_instruction or "",
-        command=(spec.command, *spec.args) if spec.command else (spec.origin,),
-        safety_mode=not wanted.passthrough,
-        telemetry=_telemetry.telemetry(),
-        hop=Hop("pipe" if spec.command else "tcp"),
-        known=spec.secrets,
-        flush_s=_FLUSH_S,
-    )
-
-
-# What a collector that answers needs; one that does not must not keep the client.
-_FLUSH_S = 1.0

@@ -192,8 +192,8 @@ def _proxy(parts: Parts, client: Client, target: Target) -> Proxy:
         parts.world,
         _options(parts.wanted, parts.spec),
         classify=parts.classify,
-        recorder=parts,
-        begin=parts.begin,
+        recorder=parts.recording,
+        begin=parts.recording.begin,
         listed=parts.listed,
     )
 

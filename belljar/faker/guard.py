@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from belljar import show
 from belljar.errors import ConfigError
-from belljar.rpc.servers import ServerSpec
+from belljar.rpc.servers import ServerSpec, is_secret
 
 __all__ = ["DEPTH", "check_depth", "spec_of"]
 
@@ -23,6 +23,7 @@ DEPTH = "BELLJAR_FAKER_DEPTH"
 _OWN = "BELLJAR_"
 # What a program needs to be found and to find its files; the same as servers of a run get.
 _BASE = ("PATH", "HOME", "LANG", "TMPDIR")
+_MIN_SECRET = 4
 # Keys and headers for our own spans; no server's business.
 _OURS_TOO = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
 
@@ -57,12 +58,13 @@ def spec_of(
     """
     command = _found(words[0], environ.get("PATH", os.defpath), cwd)
     _check_itself([command, *words[1:]])
+    env = _environment(environ, frozenset(names))
     return ServerSpec(
         name=name or Path(words[0]).name,
         command=command,
         args=tuple(words[1:]),
-        env={**_environment(environ, frozenset(names)), DEPTH: "1"},
-        secrets=frozenset(value for key, value in environ.items() if key in names and len(value) >= 4),
+        env={**env, DEPTH: "1"},
+        secrets=frozenset(_secrets(env)),
     )
 
 
@@ -84,6 +86,13 @@ def _check_itself(argv: Sequence[str]) -> None:
         is_us = Path(word).name in ("belljar", "belljar.exe") or os.path.realpath(word) in ours
         if is_us and verb == "faker" and following != "sessions":
             raise ConfigError("a faker cannot stand before itself; give it the command of the real server")
+
+
+def _secrets(env: Mapping[str, str]) -> Iterator[str]:
+    """What its name says is one; shorter values would blank out half of what is shown."""
+    for key, value in env.items():
+        if len(value) >= _MIN_SECRET and is_secret(key, value, literal=False):
+            yield value
 
 
 def _environment(environ: Mapping[str, str], names: frozenset[str]) -> dict[str, str]:

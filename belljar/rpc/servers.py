@@ -29,7 +29,7 @@ from belljar.errors import ConfigError
 from belljar.limits import MIB
 from belljar.rpc import jsontext
 
-__all__ = ["MAX_FILE_BYTES", "ServerSpec", "load_servers", "parse_servers"]
+__all__ = ["MAX_FILE_BYTES", "ServerSpec", "is_secret", "load_servers", "parse_servers"]
 
 MAX_FILE_BYTES = 1 * MIB
 _MAX_NAME = 64
@@ -344,12 +344,12 @@ class _Values:
             table[key] = value = self.expand(each)
             if _PLACEHOLDER.fullmatch(_SCHEME.sub("", value.strip())):
                 raise each.fail("still holds a placeholder; put the real value there, or a ${VARIABLE}")
-            if hints and _is_secret(key, value, literal="${" not in each.value):
+            if hints and is_secret(key, value, literal="${" not in each.value):
                 self.keep(value, _password(value))
         return table
 
 
-def _is_secret(name: str, value: str, *, literal: bool) -> bool:
+def is_secret(name: str, value: str, *, literal: bool) -> bool:
     """What people write into `env` by hand is a secret, unless it is plainly something else.
 
     Truth values, log levels and the like never are. Short words and numbers, versions, locales, hosts, options and

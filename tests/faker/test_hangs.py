@@ -196,3 +196,13 @@ def test_the_environment_of_the_server(tmp_path: Path) -> None:
             seen = wire.message()["e"]
             assert set(env) & set(seen) == names
             assert "PATH" in seen
+
+
+def test_a_secret_of_the_server_is_masked_in_what_we_say(tmp_path: Path) -> None:
+    """F83: servers like to print their configuration when they fail; it is in neither our error nor our log."""
+    code = "import os, sys; sys.exit('bad token ' + os.environ['API_TOKEN'])"
+    env = {"API_TOKEN": "tok-4711-very-secret"}
+    with Wire(faker("--debug", "--", sys.executable, "-c", code), state=tmp_path, env=env) as wire:
+        wire.say({"id": 1, "method": "initialize", "params": {}})
+        status, err = wire.end(_SLACK_S)
+        assert (status, "4711" in err, "[REDACTED]" in err) == (4, False, True)
