@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from belljar.faker.proxy import Ended, Proxy, ProxyOptions
     from belljar.faker.targets import Target
     from belljar.rpc.servers import ServerSpec
+    from belljar.rpc.upstreams.programs import Program
 
 __all__ = ["Wanted", "listed", "run"]
 
@@ -78,12 +79,27 @@ def run(wanted: Wanted) -> int:
 def _serve(wanted: Wanted) -> int:
     import os
 
-    import anyio
-
     from belljar.faker import guard
 
     guard.check_depth(os.environ)
-    return anyio.run(_stand, wanted, _spec(wanted, os.environ))
+    spec = _spec(wanted, os.environ)
+    program = _started(spec) if spec.command and not wanted.http and not wanted.debug else None
+
+    import anyio
+
+    return anyio.run(_stand, wanted, spec, program)
+
+
+def _started(spec: ServerSpec) -> Program:
+    """The server, before even the event loop is imported: from here on, all that we need is hidden behind its start."""
+    from belljar.errors import Code, UpstreamError
+    from belljar.rpc.upstreams.programs import Program, StartError
+
+    try:
+        return Program.start(spec)
+    except StartError as exc:
+        message = f"the server cannot be started: {exc}"
+        raise UpstreamError(message, server=spec.name, code=Code.UPSTREAM_UNAVAILABLE) from None
 
 
 def _spec(wanted: Wanted, environ: Mapping[str, str]) -> ServerSpec:
@@ -105,7 +121,7 @@ def _spec(wanted: Wanted, environ: Mapping[str, str]) -> ServerSpec:
     return guard.spec_of(wanted.command, environ, cwd=Path.cwd(), names=wanted.env, name=wanted.name or "")
 
 
-async def _stand(wanted: Wanted, spec: ServerSpec) -> int:
+async def _stand(wanted: Wanted, spec: ServerSpec, program: Program | None) -> int:
     """Between our stdin and stdout and the server, until one of them ends, or a signal comes."""
     import signal
 
@@ -120,7 +136,7 @@ async def _stand(wanted: Wanted, spec: ServerSpec) -> int:
                 if wanted.http:
                     await _by_http(wanted, spec, wanted.http)
                 else:
-                    ended = await _by_stdio(wanted, spec)
+                    ended = await _by_stdio(wanted, spec, program)
                     reasons += [ended.reason] if ended.by == "target" else []
     except TargetGoneError as exc:
         reasons.append(str(exc))
@@ -129,7 +145,7 @@ async def _stand(wanted: Wanted, spec: ServerSpec) -> int:
     return EXIT[Code.INTERRUPTED] if signalled == [signal.SIGINT] else 0
 
 
-async def _by_stdio(wanted: Wanted, spec: ServerSpec) -> Ended:
+async def _by_stdio(wanted: Wanted, spec: ServerSpec, program: Program | None) -> Ended:
     from belljar.cli import _screen
     from belljar.faker.clients import stdio_client
 
@@ -138,8 +154,7 @@ async def _by_stdio(wanted: Wanted, spec: ServerSpec) -> Ended:
             # A person, most likely, who waits for what --debug says; a client would have spoken.
             _screen.note("no client yet; asking the server for its tools")
             await _ask_for_tools(wanted, spec)
-        async with _target(wanted, spec) as target:
-            # While the server starts, everything else is imported: that takes as long.
+        async with _target(wanted, spec, program) as target:
             from belljar.cli import _faker_parts
 
             with _faker_parts.opened(wanted, spec) as parts:
@@ -207,12 +222,13 @@ def _options(wanted: Wanted, spec: ServerSpec) -> ProxyOptions:
 
 
 @asynccontextmanager
-async def _target(wanted: Wanted, spec: ServerSpec) -> AsyncGenerator[Target]:
+async def _target(wanted: Wanted, spec: ServerSpec, program: Program | None = None) -> AsyncGenerator[Target]:
     if spec.command:
         from belljar.faker.targets import open_stdio
 
-        async with open_stdio(spec, start_s=wanted.start_timeout, write_s=wanted.call_timeout) as program:
-            yield program
+        seconds = {"start_s": wanted.start_timeout, "write_s": wanted.call_timeout}
+        async with open_stdio(spec, program=program, **seconds) as opened:
+            yield opened
     else:
         from belljar.faker.http_target import open_http
 

@@ -98,20 +98,23 @@ class StdioTarget:
 
 
 @asynccontextmanager
-async def open_stdio(spec: ServerSpec, *, start_s: float, write_s: float) -> AsyncGenerator[StdioTarget]:
+async def open_stdio(
+    spec: ServerSpec, *, start_s: float, write_s: float, program: Program | None = None
+) -> AsyncGenerator[StdioTarget]:
     """The running program; on leaving, it and all it started are gone.
 
     Args:
         spec: what to start.
         start_s: for the program to be there at all; answers have deadlines of their own.
         write_s: for a message to be taken.
+        program: the same, if it was started already.
 
     Raises:
         TargetGoneError: it cannot be started.
     """
     words = Words(spec.name, spec.secrets)
     try:
-        program = Program.start(spec)
+        program = program or Program.start(spec)
     except StartError as exc:
         raise TargetGoneError(f"cannot be started: {exc}") from None
     target = StdioTarget(program, words, write_s=write_s)

@@ -12,7 +12,20 @@ elicitation, bounded in bytes, messages and seconds, its schemas judged tool by 
 the client library is imported when the first server is started.
 """
 
-from belljar.rpc.upstreams._upstream import START_S
-from belljar.rpc.upstreams._world import IDLE_S, RealWorld
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from belljar.rpc.upstreams._upstream import START_S
+    from belljar.rpc.upstreams._world import IDLE_S, RealWorld
 
 __all__ = ["IDLE_S", "START_S", "RealWorld"]
+
+_HOMES = {"START_S": "_upstream", "IDLE_S": "_world", "RealWorld": "_world"}
+
+
+def __getattr__(name: str) -> Any:
+    # Who starts a program alone (`programs.py`) needs none of the checking of schemas that the world does.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
