@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import cast
+from typing import Literal, cast
 
 from belljar.errors import ConfigError
 from belljar.faker.calls import CallEvent, Tool
@@ -63,10 +63,13 @@ class SessionRecorder:
         began = Session(session_id or str(uuid.uuid4()), time.time_ns(), instruction, safety_mode, tuple(command))
         self.session = began
         self._store.begin(began)
-        self._queue = queue.SimpleQueue[CallEvent | tuple[ServedTool, ...] | None]()
+        self._queue = queue.SimpleQueue[CallEvent | Literal["tools"] | None]()
         self._lock = threading.Lock()
         self._waiting = self._waiting_bytes = self._sequence = 0
         self._lost = 0
+        self._tools: tuple[ServedTool, ...] = ()
+        self._kept_tools: tuple[ServedTool, ...] = ()
+        self._tools_wait = False
         self._digests = dict[str, tuple[Tool, str]]()
         self._closed = False
         self._thread = threading.Thread(target=self._write, name="belljar-session", daemon=True)
@@ -95,8 +98,14 @@ class SessionRecorder:
             self._lose(1, "more calls than can be written")
 
     def serves(self, tools: Iterable[ServedTool]) -> None:
-        """What the target serves, now; said again whenever its list changes."""
-        self._queue.put(tuple(tools))
+        """What the target serves, now; said again whenever its list changes. The last word counts."""
+        latest = tuple(tools)
+        with self._lock:
+            # A target may say that its list changed as often as it likes: one list waits, not many.
+            self._tools = latest
+            if not self._tools_wait and latest != self._kept_tools:
+                self._tools_wait = True
+                self._queue.put("tools")
 
     def close(self, status: Status = "completed", *, error: str = "") -> bool:
         """Write what waits and end the session; whether all of it was written in time. Blocks."""
@@ -130,22 +139,22 @@ class SessionRecorder:
         going = True
         while going:
             batch, tools, going = self._taken()
-            if tools is not None:
-                self._keep_tools(tools)
+            if tools:
+                self._keep_tools()
             if batch:
                 self._keep(batch)
                 with self._lock:
                     self._waiting -= len(batch)
                     self._waiting_bytes -= sum(map(_guess, batch))
 
-    def _taken(self) -> tuple[list[CallEvent], tuple[ServedTool, ...] | None, bool]:
-        """What there is: at least one thing, at most a batch of calls."""
-        batch, tools, item = list[CallEvent](), None, self._queue.get()
+    def _taken(self) -> tuple[list[CallEvent], bool, bool]:
+        """What there is: calls, at most a batch of them; whether there are other tools; whether there may be more."""
+        batch, tools, item = list[CallEvent](), False, self._queue.get()
         while item is not None:
             if isinstance(item, CallEvent):
                 batch.append(item)
             else:
-                tools = item
+                tools = True
             if len(batch) >= _BATCH:
                 return batch, tools, True
             try:
@@ -154,7 +163,10 @@ class SessionRecorder:
                 return batch, tools, True
         return batch, tools, False
 
-    def _keep_tools(self, tools: Iterable[ServedTool]) -> None:
+    def _keep_tools(self) -> None:
+        with self._lock:
+            tools = self._kept_tools = self._tools
+            self._tools_wait = False
         try:
             self._store.set_tools(self.session_id, tools)
         except Exception as exc:  # noqa: BLE001 - the thread must outlive one list

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from belljar.errors import ConfigError, ValidationError
-from belljar.faker.calls import RealError
-from belljar.faker.sessions import FILE, Session, SessionRecorder, SessionStore
+from belljar.faker.calls import RealError, Tool
+from belljar.faker.sessions import FILE, ServedTool, Session, SessionRecorder, SessionStore
 from belljar.faker.sessions.recorder import _MOST_WAITING
 from tests.faker.sessions.making import READ, TOOLS, WRITE, event, record, until
 
@@ -240,6 +240,21 @@ def test_large_answers_are_bounded_in_bytes(path: Path) -> None:
     with SessionStore(path) as store:
         found = store.session(recorder.session_id)
     assert (found.calls, found.lost) == (6, 4)
+
+
+def test_a_list_that_changes_without_end_is_kept_once(path: Path) -> None:
+    """A target that says a thousand times that its tools changed fills no queue; the last list is the session's."""
+    recorder = SessionRecorder(path)
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    for n in range(1000):
+        recorder.serves([ServedTool("fs", Tool(f"t{n}", {"name": f"t{n}"}))] if n % 2 else [])
+    assert recorder._queue.qsize() <= 1
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    recorder.close()
+    with SessionStore(path) as store:
+        assert [each.tool.name for each in store.tools(recorder.session_id)] == ["t999"]
 
 
 def test_records_from_many_threads(path: Path) -> None:
