@@ -148,6 +148,6 @@ def report(request: pytest.FixtureRequest) -> Report:
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     report = config.stash[_REPORT]
-    if report.figures:
+    if report.figures or report.notes:
         terminalreporter.section("figures")
         terminalreporter.write_line(report.text())
