@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LOCAL", "Jar", "RunOptions", "open_jar"]
 
+# A worker that is being killed looks alive for a moment; a run may meet several when all are killed at once.
+_MORE_ATTEMPTS = 3
 # Runs whose answer is out and whose trace is not: beyond it a run waits for an earlier one's capture.
 _MOST_UNCAPTURED = 64
 # What is captured on the loop, in well under a millisecond; the worst text of this size takes some ten.
@@ -229,8 +231,11 @@ class Jar:
     async def _in_a_box(self, one: OneRun, box_kind: PoolKey, principal: str, level: int) -> Run:
         try:
             session, outcome = await self._attempt(one, box_kind, principal, level)
-            if session.came_to_nothing:  # somebody killed the box, or its zygote, at this very moment
-                _, outcome = await self._attempt(one, box_kind, principal, level)
+            for _ in range(_MORE_ATTEMPTS):
+                if not session.came_to_nothing:
+                    break
+                # Somebody killed the box, or its zygote, at this very moment; perhaps all of them.
+                session, outcome = await self._attempt(one, box_kind, principal, level)
         except BelljarError as exc:
             outcome = Outcome(None, exc)
         return one.finished(outcome)

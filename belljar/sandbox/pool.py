@@ -35,7 +35,7 @@ _ACQUIRE_DEADLINE_S = 60.0
 _REFILL_DELAY_S = 0.005
 # Kinds of boxes at a time: one for each memory limit and set of waived walls that runs ask for.
 _MOST_KINDS = 8
-# One worker may be killed by accident (the kernel out of memory); so many in a row are no accident.
+# Workers may be killed by accident (the kernel out of memory), all that come up at once; so many more are no accident.
 _MOST_FAILURES = 5
 
 
@@ -249,6 +249,8 @@ class _Shelf:
     async def _park(self, box: BoxProcess) -> None:
         try:
             await box.parked()
+            if not box.is_waiting():
+                raise WorkerCrash("a worker was killed as soon as it was ready")
         except (BelljarError, TimeoutError) as exc:
             self._coming = max(0, self._coming - 1)
             self._not_parked(box, exc)
@@ -263,7 +265,7 @@ class _Shelf:
     def _not_parked(self, box: BoxProcess, exc: Exception) -> None:
         box.end()
         self._failed_to_park += 1
-        if isinstance(exc, WallError) or self._failed_to_park >= _MOST_FAILURES:
+        if isinstance(exc, WallError) or self._failed_to_park >= _MOST_FAILURES + self._target:
             self._fail(exc if isinstance(exc, BelljarError) else WorkerCrash("workers do not come up in time"))
             self.close()
         else:

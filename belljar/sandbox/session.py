@@ -26,8 +26,8 @@ from belljar.sandbox.workfolder import WorkFolder
 
 __all__ = ["Door", "Outcome", "Output", "Session"]
 
-# A dead worker is reaped in milliseconds.
-_REAPED_S = 0.5
+# A dead worker is reaped in milliseconds, by a zygote that may be forking a hundred others.
+_REAPED_S = 3.0
 # How often the files of a run are counted.
 _WATCH_S = 0.1
 
