@@ -15,7 +15,7 @@ import pytest
 
 from belljar._run import Run
 from belljar.config import TracingConfig
-from belljar.errors import Code, ConfigError, GuestError, ValidationError
+from belljar.errors import BelljarError, Code, ConfigError, GuestError, ValidationError
 from belljar.jar import Jar, RunOptions, open_jar
 from belljar.limits import Limits
 from belljar.rpc.ledger import verify
@@ -124,10 +124,12 @@ async def test_a_file_is_a_capability(jar: Jar, tmp_path: Path) -> None:
         await jar.run(tmp_path / "none.py")
 
 
-async def test_dependencies_are_refused(jar: Jar) -> None:
+async def test_dependencies_that_nobody_approved_are_refused(jar: Jar) -> None:
+    """APPROVAL_REQUIRED before a box is spent on it; nothing is looked up."""
     code = "# /// script\n# dependencies = ['requests']\n# ///\n1"
-    with pytest.raises(ConfigError, match="requests"):
+    with pytest.raises(BelljarError, match="requests") as caught:
         await jar.run(code)
+    assert caught.value.code == Code.APPROVAL_REQUIRED
 
 
 # Policy, through a real box
