@@ -18,7 +18,6 @@ the value's shape, and sanitizing it again changes nothing.
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections import Counter
@@ -32,7 +31,7 @@ from belljar.tracing.masking.plain import plain
 from belljar.tracing.masking.ruleset import digest
 from belljar.tracing.masking.walk import LEAF, Walk
 from belljar.tracing.masking.work import KEPT_BYTES, LEAST_KEPT_BYTES, Work, spend
-from belljar.tracing.texts import Part, TraceTexts, encode, encode_json
+from belljar.tracing.texts import Part, TraceTexts, decode, encode, encode_json
 
 __all__ = ["VERSION", "SanitizedValue", "Sanitizer", "empty_trace"]
 
@@ -106,7 +105,7 @@ class Sanitizer:
         """
         parts = [raw.head, *raw.tasks]
         foreign = [part.foreign for part in parts]
-        looks = self._looks([*map(_utf8, foreign)], lambda i: json.loads(foreign[i]))
+        looks = self._looks([*map(_utf8, foreign)], lambda i: decode(foreign[i]))
         masked = [
             part if look is None else part._replace(foreign=encode_json(look.value))
             for part, look in zip(parts, looks, strict=True)
@@ -189,7 +188,8 @@ class Sanitizer:
             known = (masked, found)
             if len(key) <= 128 and len(self._keys) < _MAX_KNOWN_KEYS:
                 self._keys[key] = known
-        counts.update(known[1])
+        if known[1]:
+            counts.update(known[1])
         return known[0]
 
 
@@ -220,7 +220,7 @@ def _noted(looks: Iterable[SanitizedValue | None]) -> tuple[dict[str, int], dict
 
 
 def _fitted(texts: TraceTexts) -> TraceTexts:
-    whole = json.loads(texts.joined())
+    whole = decode(texts.joined())
     trace = cap.fit(whole)
     if trace is whole:
         return texts

@@ -8,15 +8,18 @@ What the host alone writes is kept apart: to scan random digits costs ten times 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
 
-__all__ = ["MaskedTrace", "Part", "TraceTexts", "encode", "encode_json"]
+__all__ = ["MaskedTrace", "Part", "TraceTexts", "decode", "encode", "encode_json"]
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+_LONG_NUMBER = re.compile("[0-9]{18}")
 
 
 def encode(value: Any) -> str:
@@ -39,6 +42,12 @@ def encode_json(value: Any) -> str:
         return orjson.dumps(value).decode()
     except TypeError:  # integers beyond 64 bits, lone surrogates
         return _encode(value)
+
+
+def decode(text: str) -> Any:
+    """The value of a text that `encode_json` or `jsontext` wrote."""
+    # orjson reads integers beyond 64 bits as floats.
+    return orjson.loads(text) if _LONG_NUMBER.search(text) is None else json.loads(text)
 
 
 class Part(NamedTuple):
@@ -84,4 +93,4 @@ class MaskedTrace:
 
     def wire(self) -> dict[str, Any]:
         """Its wire form, parsed."""
-        return json.loads(self.text)
+        return decode(self.text)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from belljar.tracing.masking.cap import MAX_TEXT_BYTES, has_long
-from belljar.tracing.texts import Part, TraceTexts, encode, encode_json
+from belljar.tracing.texts import Part, TraceTexts, decode, encode, encode_json
 
 _texts = st.text(st.characters(exclude_categories=("Cs",)))
 _json = st.recursive(
@@ -26,7 +26,7 @@ _json = st.recursive(
 @given(_json)
 def test_what_is_written_reads_back(value: Any) -> None:
     """Compact JSON of any value; big integers and floats are what they were."""
-    assert json.loads(encode(value)) == json.loads(encode_json(value)) == value
+    assert decode(encode(value)) == decode(encode_json(value)) == json.loads(encode(value)) == value
     assert encode("a") == '"a"'
 
 

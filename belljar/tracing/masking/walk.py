@@ -282,13 +282,11 @@ class Walk:
 
 def _outside(value: dict[str, Any]) -> dict[str, Any] | None:
     """The object without what is long or has an inside; None if that is nothing, or all of it."""
-    outside = {key: "" if _is_inside(item) else item for key, item in value.items()}
-    inside = sum(item is not value[key] for key, item in outside.items())
+    outside, inside = dict(value), 0
+    for key, item in value.items():
+        if isinstance(item, _CONTAINERS) or (isinstance(item, str) and len(item) > _LONG):
+            outside[key], inside = "", inside + 1
     return outside if 0 < inside < len(value) else None
-
-
-def _is_inside(item: Any) -> bool:
-    return isinstance(item, _CONTAINERS) or (isinstance(item, str) and len(item) > _LONG)
 
 
 def _free(taken: dict[str, Any], name: str, times: Counter[str]) -> str:
