@@ -1,7 +1,7 @@
 """spool_append: one trace of 10 calls of 1 KB into the spool; trace_memory: what stays in memory for such a trace.
 
-Baselines of the append: `msgpack.packb` of the same trace alone, its checksum alone, and a bare `os.write` of the same
-bytes to a file opened in the same way, all taken in turns with it. Less than their sum is not to be had.
+Baselines of the append: `msgpack.packb` of the trace's text alone, its checksum alone, and a bare `os.write` of the
+same bytes to a file opened in the same way, all taken in turns with it. Less than their sum is not to be had.
 """
 
 from __future__ import annotations
