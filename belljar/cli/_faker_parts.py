@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from belljar.cli import _screen, _setup, _telemetry
+from belljar.cli import _faker_ai, _screen, _setup, _telemetry
 from belljar.faker.calls import Tool, Verdict
 from belljar.faker.classify import ClassifyOptions
 from belljar.faker.faults import fault_of
@@ -116,6 +117,7 @@ def world(wanted: Wanted) -> Generator[FakeWorld]:
         instruction=wanted.ai_instruction or "",
         faults=tuple(map(fault_of, wanted.faults)),
         world_file=None if wanted.world_file is None else Path(wanted.world_file),
+        ai=_faker_ai.completer(os.environ),
     )
     with open_world(options) as opened:
         yield opened

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from belljar.faker import results
 from belljar.faker.adapters.filesystem import globs, texts
-from belljar.faker.adapters.filesystem.reading import Reading
+from belljar.faker.adapters.filesystem.reading import Reading, Seen
 from belljar.faker.adapters.filesystem.tree import Lower, Tree
 from belljar.faker.results import Answer
 from belljar.faker.scene import Model, Outcome, Refusal, Scene
@@ -29,29 +29,45 @@ TOOLS: Final = frozenset(
     """.split()
 )
 
+_OF_FILES: Final = frozenset({"read_file", "read_text_file", "read_media_file", "read_multiple_files", "get_file_info"})
+
 
 class FilesystemModel:
     """Answers for a filesystem server; what it does not know goes to `otherwise`."""
 
     def __init__(self, otherwise: Model) -> None:
         self._otherwise = otherwise
+        self._seen = Seen()
 
     async def answer(self, scene: Scene) -> Outcome:
         """Answer the call."""
         name = scene.call.tool.name
         if name not in TOOLS:
             return await self._otherwise.answer(scene)
-        tools: Any = _Tools(scene)
+        if scene.verdict.operation == "read" and not scene.offline and _untouched(scene):
+            return Outcome(await scene.real(), "real")
+        tools: Any = _Tools(scene, self._seen)
         return await getattr(tools, name)(scene.args)
+
+
+def _untouched(scene: Scene) -> bool:
+    """Whether a read is about nothing that was written to: then it costs no more than without us."""
+    paths = scene.args.get("paths", [scene.args.get("path", "/")])
+    tree = Tree(scene)
+    named = cast("list[Any]", paths) if isinstance(paths, list) else [None]
+    plain = [isinstance(each, str) and each.startswith("/") and posixpath.normpath(each) for each in named]
+    # Of a file nothing else matters; looking below a folder takes longer the more was written.
+    touched = tree.moved if scene.call.tool.name in _OF_FILES else tree.touched
+    return all(isinstance(each, str) and not touched(each) for each in plain)
 
 
 class _Tools:
     """Each tool as a method, by its name."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, seen: Seen) -> None:
         self._scene = scene
         self._tree = Tree(scene)
-        self._reading = Reading(scene, self._tree)
+        self._reading = Reading(scene, self._tree, seen)
 
     def _said(self, text: str) -> Outcome:
         structured = {"content": text} if self._scene.call.tool.output_schema is not None else None

@@ -6,6 +6,7 @@ import base64
 import os
 import posixpath
 import re
+import time
 from typing import Any, Final, Literal, cast
 from urllib.parse import quote
 
@@ -18,12 +19,14 @@ from belljar.faker.scene import Refusal, Scene
 from belljar.rpc import jsontext
 from belljar.rpc.world import JsonValue
 
-__all__ = ["Reading"]
+__all__ = ["Reading", "Seen"]
 
 Kind = Literal["file", "dir", ""]
 _DRIVE: Final = re.compile(r"[A-Za-z]:(?:[\\/]|$)")
 _MAX_DEPTH: Final = 60
 _MAX_ENTRIES: Final = 50_000
+_MAX_FOLDERS: Final = 1_000
+_FRESH_S: Final = 2.0
 _MIME: Final = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -40,12 +43,33 @@ _MIME: Final = {
 _INVENTED: Final = (("README.md", False), ("notes.txt", False), ("src", True))
 
 
+class Seen:
+    """What the target said of folders a moment ago, so that a burst of writes asks once.
+
+    Only writes go by it, and nothing is really written: what changed meanwhile costs an answer its exactness at most.
+    """
+
+    def __init__(self) -> None:
+        self.allowed: tuple[float, list[str]] = (0.0, [])
+        self.folders: dict[str, tuple[float, dict[str, bool]]] = {}
+
+    def folder(self, real: str) -> dict[str, bool] | None:
+        until, entries = self.folders.get(real, (0.0, {}))
+        return entries if time.monotonic() < until else None
+
+    def saw(self, real: str, entries: dict[str, bool]) -> None:
+        if len(self.folders) >= _MAX_FOLDERS:
+            self.folders.clear()
+        self.folders[real] = time.monotonic() + _FRESH_S, entries
+
+
 class Reading:
     """The tree together with what is real, for one call."""
 
-    def __init__(self, scene: Scene, tree: Tree) -> None:
+    def __init__(self, scene: Scene, tree: Tree, seen: Seen) -> None:
         self._scene = scene
         self._tree = tree
+        self._seen = seen
 
     @property
     def _alone(self) -> bool:
@@ -86,11 +110,16 @@ class Reading:
         """Folders the server allows; without a target, all of them."""
         if self._alone:
             return []
+        until, allowed = self._seen.allowed
+        if time.monotonic() < until:
+            return allowed
         try:
             said = results.said(await self._scene.ask("list_allowed_directories"))
         except RealError:
             return []
-        return [line for line in said.split("\n")[1:] if line]
+        allowed = [line for line in said.split("\n")[1:] if line]
+        self._seen.allowed = time.monotonic() + _FRESH_S, allowed
+        return allowed
 
     # what is there
 
@@ -123,8 +152,23 @@ class Reading:
                 if posixpath.splitext(real)[1]
                 else "dir"
             )
+        if self._scene.verdict.operation == "write":
+            name, there = posixpath.basename(real), await self._listed(posixpath.dirname(real))
+            if there is not None and (name not in there or there[name]):
+                return "dir" if name in there else ""
         said = await self._info_of(real, path)
         return "" if said is None else "dir" if "\nisDirectory: true" in said else "file"
+
+    async def _listed(self, real: str) -> dict[str, bool] | None:
+        """What is in a real folder; None if the target does not show it."""
+        entries = self._seen.folder(real)
+        if entries is None:
+            answer = await self._scene.ask("list_directory", path=real)
+            if answer.get("isError"):
+                return None
+            entries = _entries(results.said(answer))
+            self._seen.saw(real, entries)
+        return entries
 
     async def _info_of(self, real: str, path: str) -> str | None:
         """What the target says of a real path, seen here at `path`; None if there is nothing.
@@ -148,7 +192,11 @@ class Reading:
         """
         if self._alone:
             return
-        kind = await self.kind(posixpath.dirname(path))
+        folder = posixpath.dirname(path)
+        node = self._tree.node(folder)
+        if isinstance(node, Lower) and self._seen.folder(node.real) is not None:
+            return
+        kind = await self.kind(folder)
         if kind != "dir":
             raise Refusal(f"{'ENOTDIR: not a directory' if kind else 'ENOENT: no such file or directory'}, {doing}")
 
@@ -247,7 +295,7 @@ class Reading:
         said = results.said(answer)
         if answer.get("isError"):
             raise Refusal(said.replace(real, path))
-        return {line.partition(" ")[2]: line.startswith("[DIR]") for line in said.split("\n") if line.startswith("[")}
+        return _entries(said)
 
     def _invented_entries(self, path: str) -> dict[str, bool]:
         """Made up once; the folder is from then on what it was said to be."""
@@ -320,6 +368,11 @@ class Reading:
         if mime.startswith(("image/", "audio/")):
             return {"type": mime[:5], "data": data, "mimeType": mime}
         return {"type": "resource", "resource": {"uri": f"file://{quote(path)}", "mimeType": mime, "blob": data}}
+
+
+def _entries(said: str) -> dict[str, bool]:
+    """Names, and whether each is a folder; a link to one is none here."""
+    return {line.partition(" ")[2]: line.startswith("[DIR]") for line in said.split("\n") if line.startswith("[")}
 
 
 def _data(answer: Answer) -> str:

@@ -113,12 +113,14 @@ class Tree:
     def _below(self, node: Lower, parts: list[str]) -> str:
         return posixpath.join(node.real, *parts)
 
+    def moved(self, path: str) -> bool:
+        """Whether what is at it is not what really is, whatever lies below."""
+        node = self.node(path)
+        return not isinstance(node, Lower | Dir) or (node.real if isinstance(node, Lower) else node.lower) != path
+
     def touched(self, path: str) -> bool:
         """Whether anything at or below it is not as it really is."""
-        node = self.node(path)
-        if not isinstance(node, Lower | Dir) or (node.real if isinstance(node, Lower) else node.lower) != path:
-            return True
-        return next(self.below(path), None) is not None
+        return self.moved(path) or next(self.below(path), None) is not None
 
     def below(self, path: str) -> Iterator[str]:
         """Paths with a cell below it."""

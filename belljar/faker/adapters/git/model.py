@@ -37,6 +37,7 @@ _NOTHING_NEW: Final = (
 )
 # How the library that the server is written with begins the words of a tool that failed.
 _FAILED: Final = "Error executing tool "
+_CLEAN_REF: Final = re.compile(r"[^ ~^:?*\[\\]+")
 _MAX_WALK: Final = 200
 
 
@@ -249,6 +250,11 @@ class _Repository:
         name, base = str(args["branch_name"]), args.get("base_branch")
         _no_flag(name, "branch name")
         _no_flag(str(base or ""), "base branch")
+        if not _CLEAN_REF.fullmatch(name):
+            raise Refusal(
+                f"Invalid reference 'refs/heads/{name}': references cannot contain spaces, tildes (~), carets (^), "
+                "colons (:), question marks (?), asterisks (*), open brackets ([) or backslashes (\\)"
+            )
         current, moved = await self._branches()
         if base is None and "(" in current:
             raise Refusal("HEAD is detached, so there is no current branch to branch from; pass base_branch")
