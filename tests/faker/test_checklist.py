@@ -10,9 +10,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
+from belljar.faker.sessions import FILE, SessionStore
 from tests.cli.conftest import Belljar, Done
 from tests.otlp_receiver import Collector, Received, collecting
 from tests.worlds import guest_cache_in
@@ -207,25 +211,71 @@ def test_a_call_to_the_server_is_a_client_span(played: Played) -> None:
 async def test_other_instructions_make_other_data(
     tmp_path: Path, needs: Callable[[str], list[str]], played: Played
 ) -> None:
-    """[ ] Different AI instructions produce different simulated data; the same one, the same data."""
-    texts = [
-        await _made_up(tmp_path, needs("server-filesystem"), words)
-        for words in ("slow disks", "many files", "slow disks")
-    ]
+    """[ ] Different AI instructions produce different simulated data; the same one, the same data: without a model."""
+    server = needs("server-filesystem")
+    texts = [await _made_up(tmp_path, server, words) for words in ("slow disks", "many files", "slow disks")]
     assert texts[0] == texts[2]
     assert texts[0] != texts[1]
 
 
-async def _made_up(home: Path, server: list[str], instruction: str) -> str:
+@pytest.mark.anyio
+async def test_a_model_follows_the_instruction(
+    tmp_path: Path, needs: Callable[[str], list[str]], collector: Collector
+) -> None:
+    """[ ] The same box with a model, a loopback OpenAI-compatible endpoint: its answers, its span, its time."""
+    with _model() as url:
+        env = {"BELLJAR_AI_URL": url, "BELLJAR_AI_MODEL": "m", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        server = needs("server-filesystem")
+        texts = [await _made_up(tmp_path, server, words, env) for words in ("a cost spike", "a fraud")]
+    assert texts == ["as in a cost spike", "as in a fraud"]
+    with SessionStore(tmp_path / ".local" / "state" / "belljar" / "faker" / FILE) as store:
+        (event,) = store.events(store.sessions()[0].id)
+    assert (event.source, event.ai, event.synthesized) == ("ai", True, True)
+    assert event.ai_ms is not None
+    (enriched,) = [span for span in collector.spans if span.parent_id == event.span_id]
+    assert enriched.name == "faker.ai_enrichment"
+    assert enriched.attributes["faker.ai_enrichment_enabled"] is True
+
+
+@contextmanager
+def _model() -> Iterator[str]:
+    """An endpoint that completes every prompt with its scenario, in the shape that the tool asks for."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            scenario = json.loads(body["messages"][1]["content"])["scenario"]
+            said = json.dumps({"content": f"as in {scenario}"})
+            data = json.dumps({"choices": [{"message": {"role": "assistant", "content": said}}]}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+async def _made_up(home: Path, server: list[str], instruction: str, env: Mapping[str, str] | None = None) -> str:
     """What a file that is nowhere holds, when the real server is not asked."""
     command = StdioServerParameters(
         command=sys.executable,
         args=_faker(server, home, "--no-real", "--ai-instruction", instruction),
-        env={"PYTHONPATH": str(_ROOT), "HOME": str(home)},
+        env={"PYTHONPATH": str(_ROOT), "HOME": str(home), **(env or {})},
     )
     async with Client(stdio_client(command), mode="legacy") as client:
         answer = await client.call_tool("read_text_file", {"path": str(home / "nowhere.txt")})
-    return answer.content[0].text  # pyright: ignore[reportAttributeAccessIssue]
+    return answer.structured_content["content"]
 
 
 def test_writes_are_intercepted(played: Played) -> None:
