@@ -124,7 +124,7 @@ def for_name(name: Sequence[str], source: random.Random, instruction: str = "", 
 def _coloured(made: str, what: str, instruction: str, source: random.Random) -> str:
     """With what the instruction is about, in texts long enough to be about something."""
     told = [said for said in facts(instruction).values() if said]
-    if what not in ("sentence", "paragraph") or not instruction:
+    if what not in ("sentence", "paragraph") or not instruction or "empty" in facts(instruction):
         return made
     said = source.choice(told) if told else " ".join(instruction.split()[:8])
     return f"{said[:1].upper()}{said[1:]}: {made[:1].lower()}{made[1:]}"

@@ -71,6 +71,11 @@ class Changes:
             if each == space and value is not None and self._overlay.get(space, key) is None:
                 yield key, value
 
+    def spaces(self, prefix: str) -> list[str]:
+        """Names of spaces that begin so."""
+        new = (space for space, _ in self.cells)
+        return [space for space in dict.fromkeys((*self._overlay.spaces(), *new)) if space.startswith(prefix)]
+
     def commit(self) -> bool:
         """Make it so; False if somebody else was faster, and then nothing was changed.
 

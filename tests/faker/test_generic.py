@@ -111,6 +111,84 @@ async def test_many_are_made_at_once(client: Client) -> None:
     assert value_of(listed) == {"labels": ["bug", "idea", "new"]}
 
 
+def _named(*listed: str) -> dict[str, Tool]:
+    """Tools with these names and untyped arguments: `post_message channel_id text`."""
+    tools: dict[str, Tool] = {}
+    for line in listed:
+        name, *arguments = line.split()
+        schema = {"type": "object", "properties": {each: {} for each in arguments}}
+        tools[name] = Tool(name, {"name": name, "inputSchema": schema})
+    return tools
+
+
+@pytest.fixture
+def empty() -> Iterator[FakeWorld]:
+    """A world in which nothing is made up."""
+    with open_world(WorldOptions(instruction="an empty account")) as opened:
+        yield opened
+
+
+async def test_chats(empty: FakeWorld) -> None:
+    """F57: a message is in the history of its channel and of no other one, a reply among those of its thread."""
+    client = Client(empty, None, _named(
+        "slack_post_message channel_id text", "slack_reply_to_thread channel_id thread_ts text",
+        "slack_get_channel_history channel_id", "slack_get_thread_replies channel_id thread_ts",
+    ))  # fmt: skip
+    made = value_of(await client("slack_post_message", channel_id="C1", text="hi"))
+    await client("slack_reply_to_thread", channel_id="C1", thread_ts=made["id"], text="re")
+    assert "hi" in text_of(await client("slack_get_channel_history", channel_id="C1"))
+    assert "re" in text_of(await client("slack_get_thread_replies", channel_id="C1", thread_ts=made["id"]))
+    assert value_of(await client("slack_get_channel_history", channel_id="C2")) == []
+
+
+async def test_tools_that_do_not_name_their_things(empty: FakeWorld) -> None:
+    """F57: `search` and `fetch` find what `create-pages` made, by its properties and by its id."""
+    client = Client(empty, None, _named(
+        "notion-create-pages pages", "notion-search query", "notion-fetch id", "notion-update-page page_id properties",
+        "notion-delete-page page_id",
+    ))  # fmt: skip
+    pages = [{"properties": {"title": "Alpha"}}, {"properties": {"title": "Beta"}}]
+    alpha = value_of(await client("notion-create-pages", pages=pages))[0]["id"]
+    assert [each["title"] for each in value_of(await client("notion-search", query="alph"))] == ["Alpha"]
+    await client("notion-update-page", page_id=alpha, properties={"title": "Gamma"})
+    assert value_of(await client("notion-fetch", id=alpha))["title"] == "Gamma"
+    await client("notion-delete-page", page_id=alpha)
+    assert [each["title"] for each in value_of(await client("notion-search", query=""))] == ["Beta"]
+
+
+async def test_documents_chosen_by_a_filter(empty: FakeWorld) -> None:
+    """F57: documents are inserted, found, updated and deleted by their fields."""
+    client = Client(empty, None, _named(
+        "insert-many database collection documents", "find database collection filter",
+        "delete-many database collection filter", "update-many database collection filter update",
+    ))  # fmt: skip
+    place = {"database": "d", "collection": "c"}
+    await client("insert-many", **place, documents=[{"a": 1}, {"a": 2}, {"a": 3}])
+    assert [each["a"] for each in value_of(await client("find", **place, filter={"a": 2}))] == [2]
+    await client("delete-many", **place, filter={"a": 1})
+    await client("update-many", **place, filter={"a": 2}, update={"$set": {"b": "x"}})
+    assert [each.get("b") for each in value_of(await client("find", **place))] == ["x", None]
+    assert value_of(await client("find", database="d", collection="other")) == []
+
+
+async def test_things_first_and_clearing(empty: FakeWorld) -> None:
+    """F57: names that begin with the thing, ask for one by its plural, or clear all at once."""
+    client = Client(empty, None, _named(
+        "pods_run name image namespace", "pods_list namespace", "pods_get name namespace", "pods_delete name namespace",
+        "addTodo text", "getTodos", "clearTodos",
+    ))  # fmt: skip
+    await client("pods_run", name="web", image="nginx", namespace="d")
+    assert value_of(await client("pods_list", namespace="d"))[0]["name"] == "web"
+    assert value_of(await client("pods_get", name="web", namespace="d"))["image"] == "nginx"
+    await client("pods_delete", name="web", namespace="d")
+    assert value_of(await client("pods_list", namespace="d")) == []
+    await client("addTodo", text="milk")
+    await client("clearTodos")
+    assert value_of(await client("getTodos")) == []
+    await client("addTodo", text="bread")
+    assert [each["text"] for each in value_of(await client("getTodos"))] == ["bread"]
+
+
 async def test_arguments_that_do_not_fit_are_refused(client: Client) -> None:
     """An intercepted write fails where the real tool would have refused the arguments, and changes nothing."""
     failed = await client("create_issue", repo="r", title=7)

@@ -92,7 +92,7 @@ def scope(args: Mapping[str, JsonValue], own: str | None) -> dict[str, str]:
 
 def _names_a_place(plain: str) -> bool:
     spelled = plain.split("_")
-    return spelled[-1] in ("id", "uuid", "key", "number", "slug", "name") or spelled[-1] in (
+    return spelled[-1] in ("id", "uuid", "key", "number", "slug", "name", "ts") or spelled[-1] in (
         "owner", "repo", "repository", "project", "workspace", "channel", "team", "organization", "org", "database",
         "table", "bucket", "namespace", "board", "space", "calendar", "collection", "account", "region", "cluster",
         "directory", "folder", "parent", "group", "list", "queue", "topic",

@@ -29,7 +29,7 @@ _ACTIONS: Final[dict[str, Action]] = {
         "create",
         "create add new make insert post send publish upload put write set store save register open start schedule "
         "draft import clone fork copy duplicate invite book order submit mkdir touch push reply comment save remember "
-        "record upsert replace overwrite index enqueue allocate provision launch generate issue charge mint tag label "
+        "upsert replace overwrite index enqueue allocate provision launch generate issue charge mint tag label "
         "pin star",
     ),
     **_all(
@@ -54,6 +54,13 @@ _EMPTY: Final = frozenset(
     result results value values state properties property fields field body page pages
     """.split()
 )
+_FAINT: Final = frozenset(
+    "page pages item items record records field fields property properties result results".split()
+)
+"""Empty beside other nouns, and things where they stand alone."""
+_SERIES: Final = frozenset("history feed timeline inbox".split())
+_SAID: Final = frozenset("reply comment message email".split())
+"""Verbs that make a thing of their own name: `reply_to_thread` makes a reply."""
 _SAME: Final = {
     "history": "message",
     "reply": "message",
@@ -86,6 +93,8 @@ def meaning(name: str, common: frozenset[str] = frozenset(), *, writes: bool = F
     """What a name says; `writes` as classified."""
     spelled = [word for word in _compounds(words(name)) if word not in common] or list(words(name))
     at = next((i for i, word in enumerate(spelled) if word in _ACTIONS or _is_verb(word)), None)
+    if at is None and writes:  # `pods_run`: a word that is a thing elsewhere
+        at = next((i for i, word in reversed(list(enumerate(spelled))) if word in _verbs.WRITES), None)
     if at is None:
         return Meaning(_DO if writes else _GET, _head(spelled), "", many=_is_plural(spelled[-1]) if spelled else False)
     verb = spelled[at]
@@ -102,9 +111,10 @@ def meaning(name: str, common: frozenset[str] = frozenset(), *, writes: bool = F
     ]
     head_words = _before_preposition(nouns)
     last = head_words[-1] if head_words else ""
-    if action == "get" and _is_plural(last) and "by" not in nouns:
+    if action == "get" and ((_is_plural(last) and "by" not in nouns) or last in _SERIES):
         action = "list"
-    return Meaning(action, _head(head_words), verb, many=_is_plural(last))
+    head = _SAME.get(verb, verb) if verb in _SAID and writes else _head(head_words)
+    return Meaning(action, head, verb, many=_is_plural(last))
 
 
 def _first(actions: Sequence[Action], *, writes: bool) -> Action | None:
@@ -129,6 +139,7 @@ def _before_preposition(nouns: Sequence[str]) -> list[str]:
 
 def _head(nouns: Sequence[str]) -> str:
     kept = [word for word in nouns if word not in _EMPTY and word not in _verbs.CONNECTIVES]
+    kept = kept or [word for word in nouns if word in _FAINT]
     head = singular(kept[-1]) if kept else ""
     return _SAME.get(head, head)
 
@@ -157,11 +168,11 @@ def singular(word: str) -> str:
 
 
 def common_words(names: Iterable[str]) -> frozenset[str]:
-    """Words that nearly every tool carries: the name of the server."""
-    spelled = [frozenset(words(name)) for name in names]
-    if len(spelled) < 4:
-        return frozenset()
-    counts = Counter(word for each in spelled for word in each)
+    """The word that nearly every tool begins with: the name of the server."""
+    firsts = Counter(spelled[0] for name in names if (spelled := words(name)))
+    total = sum(firsts.values())
     return frozenset(
-        word for word, n in counts.items() if n >= 0.8 * len(spelled) and not _is_verb(word) and word not in _ACTIONS
+        word
+        for word, n in firsts.items()
+        if total >= 3 and n >= 0.8 * total and not _is_verb(word) and word not in _ACTIONS
     )

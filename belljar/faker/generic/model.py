@@ -15,7 +15,7 @@ from belljar.faker._names import words
 from belljar.faker.calls import RealError, Tool
 from belljar.faker.generate import CannotMakeError
 from belljar.faker.generic import merge
-from belljar.faker.generic.entities import Thing, Things, fits
+from belljar.faker.generic.entities import FILTERS, Thing, Things, chosen, fits
 from belljar.faker.generic.identity import as_text, identities_of, identity, scope
 from belljar.faker.generic.meaning import Meaning, common_words, meaning, singular
 from belljar.faker.generic.newborn import Newborn
@@ -78,6 +78,9 @@ _STATES: Final[dict[str, dict[str, JsonValue]]] = {
     "pause": {"status": "paused"},
     "resume": {"status": "active"},
 }
+_LISTING: Final = frozenset("list search find query enumerate filter lookup browse discover ls scan".split())
+_CLEARING: Final = frozenset("clear purge truncate flush empty wipe reset".split())
+_BULK: Final = ("documents", "items", "records", "rows", "entries", "objects", "values")
 _FILLED_WITH: Final = 3
 
 
@@ -95,7 +98,9 @@ class GenericModel:
         if scene.verdict.operation == "write":
             return self._write(scene, said)
         try:
-            if said.action == "list":
+            # `pods_get` is named after many, and asks for one where it is given a name.
+            of_one = said.verb not in _LISTING and identity(scene.args, said.head) is not None
+            if said.action == "list" and not of_one:
                 return await self._list(scene, said)
             return await self._get(scene, said)
         except CannotMakeError as exc:
@@ -114,20 +119,41 @@ class GenericModel:
 
     def _write(self, scene: Scene, said: Meaning) -> Outcome:
         things = Things(scene, said.head)
+        wanted = next((scene.args[name] for name in FILTERS if isinstance(scene.args.get(name), dict)), None)
+        if wanted is not None and said.action in ("update", "delete"):
+            return self._write_chosen(scene, said, things, cast("dict[str, JsonValue]", wanted))
         named = _several(scene.args, said)
         done = [self._write_one(scene, said, things, each) for each in named or [dict(scene.args)]]
         return self._written(scene, said, done, many=bool(named))
+
+    def _write_chosen(self, scene: Scene, said: Meaning, things: Things, wanted: dict[str, JsonValue]) -> Outcome:
+        """What a filter chooses of all that was made here; what is real is not found that way."""
+        given = [scene.args.get(name) for name in ("update", "set", "values")]
+        fields = next((cast("dict[str, JsonValue]", each) for each in given if isinstance(each, dict)), None) or {}
+        fields = cast("dict[str, JsonValue]", fields.get("$set", fields))
+        found = [each for each in things.in_scope(scope(scene.args, None)) if each.get("state") != "gone"]
+        found = [each for each in found if chosen(each, wanted)]
+        for thing in found:
+            gone: Thing = {**thing, "state": "gone"}
+            changed: Thing = {**thing, "fields": {**thing.get("fields", {}), **fields}}
+            things.put(gone if said.action == "delete" else changed, thing)
+        return self._written(scene, said, [{"state": "gone", "ids": {"": str(len(found))}}], many=False)
 
     def _write_one(self, scene: Scene, said: Meaning, things: Things, args: dict[str, JsonValue]) -> Thing:
         own = identity(args, said.head)
         lies_in = scope({**scene.args, **args}, own[0] if own else None)
         match said.action:
+            case "delete" if own is None and (said.many or said.verb in _CLEARING):
+                things.clear(lies_in)
+                return {"state": "gone", "ids": {}, "scope": lies_in, "fields": {}}
             case "delete":
                 return self._delete(things, own, lies_in)
             case "move":
                 return self._move(things, args, own, lies_in)
             case "append":
                 return self._append(things, args, own, lies_in)
+            case "do" if own is not None and "image" in args:  # `pods_run`, `run_container`
+                return self._make(scene, said, things, args, own, lies_in)
             case "create" if own is None or said.verb in _MAKES:
                 return self._make(scene, said, things, args, own, lies_in)
             case _:
@@ -363,6 +389,8 @@ class GenericModel:
 
     async def _list(self, scene: Scene, said: Meaning) -> Outcome:
         things = Things(scene, said.head)
+        if things.cleared(scope(scene.args, None)):
+            return self._told_list(scene, said, self._shown(scene, things))
         if not scene.offline:
             try:
                 answer = await scene.real()
@@ -387,14 +415,14 @@ class GenericModel:
 
     def _shown(self, scene: Scene, things: Things) -> list[Thing]:
         lies_in, query = scope(scene.args, None), _query(scene.args)
-        filters = {name: each for name, each in scene.args.items() if name not in _QUERIES}
+        filters = _filters(scene.args)
         there = [thing for thing in things.in_scope(lies_in) if thing.get("state") in ("made", "moved")]
         return [thing for thing in there if fits(thing, filters, query)]
 
     def _laid_over(self, scene: Scene, said: Meaning, things: Things, answer: Answer) -> Outcome:
         there = list(things.in_scope(scope(scene.args, None)))
         hidden = [thing for thing in there if thing.get("state") == "gone"]
-        filters = {name: each for name, each in scene.args.items() if name not in _QUERIES}
+        filters = _filters(scene.args)
         changed = [thing for thing in there if thing.get("state") == "changed" and thing.get("ids")]
         hidden += [thing for thing in changed if not fits(thing, filters, "")]
         later = any(scene.args.get(name) not in (None, 0, 1, "", "0", "1") for name in _PAGES)
@@ -419,7 +447,8 @@ def _several(args: Mapping[str, JsonValue], said: Meaning) -> list[dict[str, Jso
     for name, value in args.items():
         plain = singular(name.split("_")[-1].lower())
         items = cast("list[Any]", value) if isinstance(value, list) else []
-        if items and all(isinstance(item, dict) for item in items) and (said.many or plain == said.head):
+        in_bulk = said.many or plain == said.head or (not said.head and name in _BULK)
+        if items and in_bulk and all(isinstance(item, dict) for item in items):
             return [dict(item) for item in items]
         names = plain in ("id", "path", "name", "key", said.head) or name.lower().startswith(said.head or "\0")
         by_name = said.action == "delete" or (said.many and said.action == "create")
@@ -437,6 +466,11 @@ def _flat(args: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         else:
             flat[name] = value
     return flat
+
+
+def _filters(args: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Arguments that choose by fields; a query in words is none."""
+    return {name: value for name, value in args.items() if name not in _QUERIES or not isinstance(value, str)}
 
 
 def _query(args: Mapping[str, JsonValue]) -> str:

@@ -83,7 +83,8 @@ class Newborn:
         self, scene: Scene, head: str, nth: int, example: Mapping[str, JsonValue] | None, ids: Mapping[str, str]
     ) -> dict[str, JsonValue]:
         """The id a server would give, under the name and in the kind that its other tools ask for."""
-        if ids and (example is None or not {"id", "number", "iid"} & set(example)):
+        by_name_alone = set(ids) == {"name"} and not self._asked_by_name(scene, head)
+        if ids and not by_name_alone and (example is None or not {"id", "number", "iid"} & set(example)):
             return {}
         name, kind = self._asked_for(scene, head, example)
         number = _FIRST_NUMBER + nth
@@ -95,6 +96,16 @@ class Newborn:
         else:
             value = f"{head.replace(' ', '_') or 'item'}_{source.getrandbits(48):012x}"
         return {name: value}
+
+    def _asked_by_name(self, scene: Scene, head: str) -> bool:
+        """Whether another tool finds such a thing by its name."""
+        for tool in scene.call.tools.values():
+            properties = _object(tool.input_schema.get("properties"))
+            own = identity(dict.fromkeys(properties, "1"), head)
+            lists = any(name.lower().endswith("names") for name in properties)
+            if tool.name != scene.call.tool.name and (lists or (own is not None and own[0].lower().endswith("name"))):
+                return True
+        return False
 
     def _asked_for(self, scene: Scene, head: str, example: Mapping[str, JsonValue] | None) -> tuple[str, str]:
         for name, value in (example or {}).items():
