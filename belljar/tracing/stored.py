@@ -104,24 +104,21 @@ class StoredTraces:
         Raises:
             BelljarError: as `newest`.
         """
-        answer = await self._object("/api/suggest", query)
+        answer = self._parsed(*await self._cloud.ask("GET", "/api/suggest", query=query))
         answer.setdefault("path", [])
         told = {key: [self._suggestion(each) for each in self._objects(answer, key)] for key in ("suggestions", "path")}
         return {**answer, **told, "abstained": not told["suggestions"] and not told["path"]}
 
     def _suggestion(self, said: _Object) -> _Object:
-        name, interval, evidence = (
-            said.get("capabilityId", said.get("tool")),
-            said.get("interval"),
-            said.get("evidence"),
-        )
+        name = said.get("capabilityId", said.get("tool"))
+        interval, evidence = said.get("interval"), said.get("evidence")
         numbers: list[Any] = [said.get("score"), said.get("successRate"), said.get("n")]
         numbers += cast("list[Any]", interval) if isinstance(interval, list) else [None]
         if len(numbers) != 5 or not all(type(number) in (int, float) for number in numbers):
-            raise self._untrue("a suggestion without its numbers")
+            raise self._cloud.untrue("a suggestion without its numbers")
         traces = cast("list[Any]", evidence) if isinstance(evidence, list) else [None]
         if not isinstance(name, str) or not all(isinstance(trace, str) for trace in traces):
-            raise self._untrue("a suggestion without its name or evidence")
+            raise self._cloud.untrue("a suggestion without its name or evidence")
         return {**said, "name": name}
 
     # the answer
