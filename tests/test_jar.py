@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from belljar._run import Run
@@ -22,6 +24,7 @@ from belljar.rpc.ledger import verify
 from belljar.rpc.policy import Policy
 from belljar.rpc.recording import Recording
 from belljar.rpc.servers import parse_servers
+from belljar.tracing.sink import TraceSink
 from tests.worlds import ALL, Lab, config_in, guest_cache_in
 
 pytestmark = pytest.mark.anyio
@@ -351,6 +354,33 @@ async def test_exactly_one_trace_a_run_on_the_debug_log(
     lines = [record for record in caplog.records if record.name == "belljar.trace"]
     assert [record.levelno for record in lines] == [logging.DEBUG]
     assert json.loads(lines[0].getMessage()) == json.loads(json.dumps(found.trace))
+
+
+async def test_a_long_trace_is_made_beside_the_loop(
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """F34: a short trace is appended in the next turn of the loop; a long one is made in a thread, and so is any that a
+    handler of a log takes."""
+    threads, take = list[int](), TraceSink.take
+
+    def noting(self: TraceSink, make: Any) -> None:
+        threads.append(threading.get_ident())
+        take(self, make)
+
+    monkeypatch.setattr(TraceSink, "take", noting)
+    config = config_in(tmp_path, guest_cache_in(tmp_path_factory))
+    config = replace(config, tracing=TracingConfig(cloud_url="http://127.0.0.1:9", exit_flush_s=0))
+    async with open_jar(config, world=Lab()) as jar:
+        await anyio.to_thread.run_sync(jar._traces.prepare)
+        for code, level in (("1", "INFO"), ("await mcp.lab.echo(x='y' * 40_000)", "INFO"), ("1", "DEBUG")):
+            with caplog.at_level(level, "belljar.trace"):
+                run = await jar.run(code, {}, OPTIONS)
+                await run.captured()
+            assert run.success
+    assert [ident == threading.get_ident() for ident in threads] == [True, False, False]
 
 
 async def test_misuse_leaves_no_trace(jar: Jar, caplog: pytest.LogCaptureFixture) -> None:
