@@ -160,7 +160,7 @@ def test_what_was_made_for_one_key_is_not_sent_with_another(belljar: Belljar, se
 
 def test_what_a_replaced_key_left_is_named_and_dropped(belljar: Belljar, server_of_traces: Cloud) -> None:
     """F33: traces of a key that was rotated are shown as that key's, and kept until they are dropped by name."""
-    server_of_traces.always = lost
+    server_of_traces.always = lost()
     old = environment(server_of_traces)
     belljar("run", "-c", "1", env={**old, "BELLJAR_CONFIG": _no_flush(belljar)})
     new = {**old, "BELLJAR_API_KEY": "bj_" + "9" * 32}
