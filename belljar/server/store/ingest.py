@@ -28,7 +28,7 @@ from belljar.server.store import _bulk, keys
 from belljar.server.store._content import Content, Rejected, Written, content_of, written
 from belljar.server.store._resolve import resolve
 from belljar.server.store.engine import Database
-from belljar.server.store.errors import StoreDenied, StoreRefused
+from belljar.server.store.errors import StoreDenied, StoreRefused, StoreUnavailable
 from belljar.server.store.keys import Principal
 from belljar.server.store.schema import execution_trace, tool_stats
 from belljar.tracing.types import Trace
@@ -113,6 +113,8 @@ class _Batch:
     hashes: dict[str, str] = field(default_factory=dict[str, str])
     """Content hash of what is stored under each id, after the batch."""
     refused: dict[str, Rejected] = field(default_factory=dict[str, Rejected])
+    failure: Exception | None = None
+    """Why it could not be stored, alone."""
 
     @property
     def tenant_id(self) -> int:
@@ -157,6 +159,8 @@ def ingest(
         db.together(batch, lambda batches: _store(db, batches), size=len(firsts))
     if batch.denied:
         raise KeyRevoked("the key was revoked")
+    if batch.failure is not None:
+        raise batch.failure
     seen = set[str]()
     ids = [trace.trace_id if isinstance(trace, Trace) else trace.trace.trace_id for trace in traces]
     return [_result(trace_id, content, batch, seen) for trace_id, content in zip(ids, contents, strict=True)]
@@ -186,11 +190,25 @@ def _result(trace_id: str, content: Content | Rejected, batch: _Batch, seen: set
 def _store(db: Database, batches: list[_Batch]) -> None:
     try:
         _attempt(db, batches, _all_at_once)
-    except exc.DBAPIError as error:
-        _log.warning("a batch failed as a whole (%s) and is stored trace by trace", type(error.orig).__name__)
+    except StoreUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - somebody of the group is at fault; each is then heard alone
+        kind = type(error.orig if isinstance(error, exc.DBAPIError) else error).__name__
+        _log.warning("%d batches failed as a whole (%s) and are stored one by one", len(batches), kind)
         for batch in batches:
-            batch.forget()
-        _attempt(db, batches, _one_by_one)
+            _alone(db, batch)
+
+
+def _alone(db: Database, batch: _Batch) -> None:
+    """Trace by trace, in a transaction of its own: what is wrong with one client's batch is no other's failure."""
+    batch.forget()
+    try:
+        _attempt(db, [batch], _one_by_one)
+    except StoreUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - raised again by whoever sent it
+        batch.forget()
+        batch.failure = error
 
 
 def _attempt(db: Database, batches: list[_Batch], store: Callable[[Connection, list[_Batch]], None]) -> None:

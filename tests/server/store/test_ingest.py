@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import msgpack
@@ -265,3 +268,35 @@ def test_a_learner_that_fails_takes_the_batch_back(db: Database, owner: Principa
     assert rows(db, owner) == 0
     with db.read() as connection:
         assert connection.execute(select(tool_stats)).all() == []
+
+
+# Several clients in one go
+
+
+def test_what_one_client_sent_fails_nobody_else(db: Database, owner: Principal) -> None:
+    """A batch that cannot be stored or learned from, in one go with others': they are stored, and it alone fails."""
+    other, entered, leave = principal(db, "other"), threading.Event(), threading.Event()
+
+    def learn(_connection: Connection, tenant_id: int, _new: list[NewTrace]) -> list[Estimate]:
+        if not entered.is_set():  # the first go holds the others back until all of them wait
+            entered.set()
+            assert leave.wait(20)
+        if tenant_id == other.tenant_id:
+            raise ArithmeticError("a fault of ours")
+        return []
+
+    with ThreadPoolExecutor(4) as threads:
+        first = threads.submit(ingest, db, owner, [trace(1)], now=NOW, learn=learn)
+        assert entered.wait(20)
+        good = threads.submit(ingest, db, owner, [trace(2)], now=NOW, learn=learn)
+        bad = threads.submit(ingest, db, other, [trace(3)], now=NOW, learn=learn)
+        late = threads.submit(ingest, db, owner, [trace(4)], now=NOW, learn=learn)
+        deadline = time.monotonic() + 20
+        while len(db._together._waiting) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        leave.set()
+        assert [outcomes(each.result(20)) for each in (first, good, late)] == [[("stored", None)]] * 3
+        with pytest.raises(ArithmeticError):
+            bad.result(20)
+    assert (rows(db, owner), rows(db, other)) == (3, 0)
