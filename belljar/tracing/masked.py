@@ -73,8 +73,10 @@ def _outbound(known: Iterable[str], pseudonym_key: bytes | None) -> Outbound:
 
 
 def _without_values(facts: RunFacts) -> dict[str, Any]:
+    parent = {} if facts.parent_trace_id is None else {"parentTraceId": facts.parent_trace_id}
     return {
         "traceId": facts.trace_id,
+        **parent,
         "capabilityId": "[REDACTED]",
         "capabilityHash": facts.capability_hash,
         "success": facts.success,

@@ -20,6 +20,7 @@ __all__ = ["MaskedTrace", "Part", "TraceTexts", "decode", "encode", "encode_json
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 _LONG_NUMBER = re.compile("[0-9]{18}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def encode(value: Any) -> str:
@@ -46,8 +47,10 @@ def encode_json(value: Any) -> str:
 
 def decode(text: str) -> Any:
     """The value of a text that `encode_json` or `jsontext` wrote."""
-    # orjson reads integers beyond 64 bits as floats.
-    return orjson.loads(text) if _LONG_NUMBER.search(text) is None else json.loads(text)
+    # orjson reads integers beyond 64 bits as floats, and no lone surrogates at all.
+    if _LONG_NUMBER.search(text) is None and _SURROGATE.search(text) is None:
+        return orjson.loads(text)
+    return json.loads(text)
 
 
 class Part(NamedTuple):

@@ -395,3 +395,37 @@ def test_collecting_needs_no_validation_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_lone_surrogate_costs_no_trace() -> None:
+    """What came as broken bytes from a command line is replaced; the rest of the trace stands, and is masked."""
+    facts = RunFacts(
+        trace_id="01a1fe1d-c8d8-719d-89af-bade32a85696",
+        capability_id="local.default.git.notes.a7f3",
+        capability_hash="a" * 64,
+        success=True,
+        duration_ms=1.0,
+        started_at_ns=1,
+        intent="caf\udce9, key AKIAIOSFODNN7EXAMPLE",
+    )
+    wire = MASKED(facts, []).wire()
+    assert wire["capabilityId"] == facts.capability_id
+    assert wire["intent"].startswith("caf")
+    assert wire["intent"].endswith(", key [REDACTED]")
+
+
+def test_what_cannot_be_masked_keeps_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F21: a trace that lost its values to a fault of ours is still its parent's child."""
+    traces = MaskedTraces()
+    monkeypatch.setattr(traces, "built", lambda: 1 / 0)
+    parent = "01a1fe1d-c8d8-719d-89af-bade32a85697"
+    facts = RunFacts(
+        trace_id="01a1fe1d-c8d8-719d-89af-bade32a85696",
+        parent_trace_id=parent,
+        capability_id="local.default.git.notes.a7f3",
+        capability_hash="a" * 64,
+        success=True,
+        duration_ms=1.0,
+        started_at_ns=1,
+    )
+    assert traces(facts, []).wire()["parentTraceId"] == parent
