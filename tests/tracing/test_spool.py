@@ -423,6 +423,7 @@ import json, os, subprocess, sys
 from pathlib import Path
 from belljar.tracing.destination import Destination
 from belljar.tracing.outbox import Outbox
+from belljar.tracing.texts import MaskedTrace
 from belljar.tracing.spool import SpoolWriter
 place = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], check=True)
@@ -437,9 +438,13 @@ def status(folder):
     with Outbox(folder, read_only=True) as outbox:
         return dict(outbox.status().counters)
 
+def trace():
+    trace_id = os.urandom(8).hex()
+    return MaskedTrace(trace_id, None, json.dumps({"traceId": trace_id, "x": "x" * 3000}))
+
 def program(traces, end):
     spool = SpoolWriter(place / "spool", Destination.of("https://a.org", "k"), sanitizer_version="1")
-    kept = [spool.append({"traceId": os.urandom(8).hex(), "x": "x" * 3000}) for _ in range(traces)]
+    kept = [spool.append(trace()) for _ in range(traces)]
     assert not any(kept)
     if end:
         spool.close()
@@ -457,7 +462,7 @@ for _ in range(2):
     with Outbox(killed.folder) as outbox:
         outbox.take_in()
     seen.append(status(killed.folder))
-killed.append({"traceId": "t"})
+killed.append(trace())
 killed.close()
 with Outbox(killed.folder) as outbox:
     outbox.take_in()

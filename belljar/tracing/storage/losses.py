@@ -11,8 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from belljar.tracing.storage import folder as files
-
 __all__ = ["note", "read", "take_back"]
 
 # In tmpfs, ext4 and xfs a target stands in the inode up to 59 bytes; a longer one may need a block after all.
@@ -30,13 +28,21 @@ def note(folder: int, name: str, counters: Mapping[str, int], others: Iterable[s
     told = Counter(counters)
     for old in list(others)[: -_MAX_LINKS or None]:
         counted = read(folder, old)
-        if files.discard(folder, old):
+        if _taken(folder, old):
             told.update(counted)
     try:
         os.symlink(",".join(f"{kind}={n}" for kind, n in told.items() if n), name, dir_fd=folder)
     except OSError:
         return Counter()
     return told
+
+
+def _taken(folder: int, name: str) -> bool:
+    """Whether it was there and we removed it: of two who try, one counts it."""
+    try:
+        return take_back(folder, name)
+    except OSError:
+        return False
 
 
 def read(folder: int, name: str) -> Counter[str]:
