@@ -335,6 +335,10 @@ class _Shelf:
                     return await waiter.get()
                 if not self._opening:
                     raise WorkerCrash("no box came up in time; run `belljar doctor`")
+        except BaseException:
+            if waiter.box is not None:  # it came as this run gave up; the next one takes it
+                self._shelve(waiter.box)
+            raise
         finally:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
@@ -364,13 +368,13 @@ class _Waiter:
 
     def __init__(self) -> None:
         self._event = anyio.Event()
-        self._box: BoxProcess | None = None
+        self.box: BoxProcess | None = None
         self._failure: BelljarError | None = None
 
     def give(self, box: BoxProcess) -> bool:
         if self._event.is_set():
             return False
-        self._box = box
+        self.box = box
         self._event.set()
         return True
 
@@ -382,8 +386,8 @@ class _Waiter:
         await self._event.wait()
         if self._failure is not None:
             raise self._failure
-        assert self._box is not None
-        return self._box
+        assert self.box is not None
+        return self.box
 
 
 @asynccontextmanager
