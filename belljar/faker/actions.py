@@ -40,9 +40,9 @@ class ToClient:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Answer this call; `finish` with its key."""
+    """Answer this call; `finish` with its serial."""
 
-    key: str
+    serial: int
     tool: Tool
     args: Mapping[str, JsonValue]
     meta: Mapping[str, JsonValue]
@@ -50,9 +50,9 @@ class Serve:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The server answered a call that was forwarded: `result` or `error` of it."""
+    """The server answered what was asked under this serial: `result` or `error` of it."""
 
-    key: str
+    serial: int
     body: Mapping[str, Any]
 
 
@@ -60,7 +60,7 @@ class Answered:
 class Cancelled:
     """The client does not wait for this call any more."""
 
-    key: str
+    serial: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,8 +100,8 @@ class Proxy:
         self._listed = listed
         self._pump = Pump(options.pump, time.monotonic)
         self._tasks: TaskGroup
-        self._serving: dict[str, anyio.CancelScope] = {}
-        self._answers: dict[str, _Answer] = {}
+        self._serving: dict[int, anyio.CancelScope] = {}
+        self._answers: dict[int, _Answer] = {}
         self._ended: Ended | None = None
         self._ending = False
         self._over = anyio.Event()
@@ -173,13 +173,15 @@ class Proxy:
                     await self._send_target(line)
                 case actions.ToClient(line):
                     await self._send_client(line)
-                case actions.Serve():
-                    self._tasks.start_soon(self._serve, action)
-                case actions.Answered(key, body):
-                    if (answer := self._answers.pop(key, None)) is not None:
+                case actions.Serve(serial):
+                    # Before the task begins: the next line of the client may cancel it.
+                    scope = self._serving[serial] = anyio.CancelScope()
+                    self._tasks.start_soon(self._serve, action, scope)
+                case actions.Answered(serial, body):
+                    if (answer := self._answers.pop(serial, None)) is not None:
                         answer.come(body)
-                case actions.Cancelled(key):
-                    if (scope := self._serving.get(key)) is not None:
+                case actions.Cancelled(serial):
+                    if (scope := self._serving.get(serial)) is not None:
                         scope.cancel()
                 case _:
                     self._tell(action)
@@ -220,8 +222,8 @@ class Proxy:
 
     # calls
 
-    async def _serve(self, wanted: actions.Serve) -> None:
-        asking = _Asking(self, wanted.key)
+    async def _serve(self, wanted: actions.Serve, scope: anyio.CancelScope) -> None:
+        asking = _Asking(self, wanted.serial)
         ask = asking.ask if self._options.real else None
         call = Call(self._options.server, wanted.tool, wanted.args, tools=self._pump.toolbox.tools, ask=ask)
         asking.way = call.way
@@ -229,15 +231,15 @@ class Proxy:
             self._begin(call, wanted.meta)
         started_ns, started = time.time_ns(), time.perf_counter()
         reply = None
-        with anyio.CancelScope() as scope:
-            self._serving[wanted.key] = scope
+        with scope:
+            await anyio.lowlevel.checkpoint_if_cancelled()  # where one that was cancelled before it began ends
             reply = await self._answer(call, asking.real if self._options.real else None)
         latency_ms = (time.perf_counter() - started) * 1e3
         if reply is None:
             reply = _failed(self._classify(wanted.tool), _CANCELLED, "cancelled by the client", real_used=asking.asked)
         else:
-            await self._do(self._pump.finish(wanted.key, reply))
-        del self._serving[wanted.key]
+            await self._do(self._pump.finish(wanted.serial, reply))
+        self._serving.pop(wanted.serial, None)
         self._record(call, reply, wanted.meta, latency_ms, started_ns)
 
     async def _answer(self, call: Call, real: Any) -> Reply:
@@ -276,34 +278,34 @@ class Proxy:
 
     # the server, for whoever serves a call
 
-    async def forward(self, key: str, traceparent: str | None) -> dict[str, JsonValue]:
-        """Let the call with this key reach the server, and wait for its answer.
+    async def forward(self, serial: int, traceparent: str | None) -> dict[str, JsonValue]:
+        """Let the call with this serial reach the server, and wait for its answer.
 
         Raises:
-            RealError: it is an error, or none came.
+            RealError: it is an error, none came, or the call may not pass any more.
         """
-        return await self._ask_target(key, self._pump.forward(key, traceparent))
+        return await self._ask_target(serial, self._pump.forward(serial, traceparent))
 
-    async def ask(self, key: str, tool: str, args: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-        """Call another tool, for the call with this key; one that reads.
+    async def ask(self, serial: int, tool: str, args: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """Call another tool, for the call with this serial; one that reads.
 
         Raises:
             RealError: as `forward`; or the tool is none that may be asked.
         """
         known = self._pump.toolbox.tools.get(tool)
-        if known is None or tool in self._pump.toolbox.twice or self._classify(known).operation != "read":
+        if known is None or self._classify(known).operation != "read":
             raise RealError(-32603, f"{tool!r} is no tool that reads")
-        return await self._ask_target(*self._pump.ask(key, tool, args))
+        return await self._ask_target(*self._pump.ask(serial, known, args))
 
-    async def _ask_target(self, key: str, decided: Iterable[actions.Action]) -> dict[str, JsonValue]:
-        answer = self._answers[key] = _Answer()
+    async def _ask_target(self, serial: int, decided: Iterable[actions.Action]) -> dict[str, JsonValue]:
+        answer = self._answers[serial] = _Answer()
         try:
             await self._do(decided)
             if self._ended is not None and self._ended.by == "target":
                 raise RealError(GONE, f"the server {self._ended.reason}")
             return await answer.result()
         finally:
-            self._answers.pop(key, None)
+            self._answers.pop(serial, None)
 
 
 class _Answer:
@@ -332,9 +334,9 @@ class _Answer:
 class _Asking:
     """The way of one call to the server."""
 
-    def __init__(self, proxy: Proxy, key: str) -> None:
+    def __init__(self, proxy: Proxy, serial: int) -> None:
         self._proxy = proxy
-        self._key = key
+        self._serial = serial
         self.way = Way()
         self.asked = False
 
@@ -344,12 +346,12 @@ class _Asking:
             raise RealError(-32603, "a call reaches the server once")
         self.asked = True
         with self.way.asking_real():
-            return await self._proxy.forward(self._key, self.way.traceparent)
+            return await self._proxy.forward(self._serial, self.way.traceparent)
 
     async def ask(self, tool: str, args: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """An `Ask`."""
         with self.way.asking_other(tool):
-            return await self._proxy.ask(self._key, tool, args)
+            return await self._proxy.ask(self._serial, tool, args)
 
 
 def _failed(verdict: Verdict, code: int, message: str, *, data: JsonValue = None, real_used: bool = False) -> Reply:

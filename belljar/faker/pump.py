@@ -5,11 +5,14 @@ prompts, completions, logging, progress, cancellation, subscriptions, sampling, 
 own, and so are both eras of the protocol. One thing is taken out: a client's `tools/call`. It is handed to whoever
 answers calls (`Serve`), together with what the server's list says of the tool, and reaches the server only if that
 one asks for it (`forward`) - then as the very line the client sent, under the client's own id, so that progress and
-cancellation still fit, and the answer can be passed on as the very line it came in.
+cancellation still fit, and the answer can be passed on as the very line it came in. Between us it goes by a serial, for
+a client may use an id again as soon as it has cancelled the call: what was decided of one call must not let another
+one through.
 
 A tool must have been seen before a call of it means anything. Lists that pass are read along (`toolbox.py`); a call
 that comes before any list, or after the server said that its tools changed, waits until a list of ours has been
-answered. Its ids are not guessable, and neither side sees anything of it.
+answered. A call reaches the server only while its tool is what it was when it was judged. The ids of our lists are not
+guessable, and neither side sees anything of them.
 
 Fail closed: of what a client says, only methods of the protocol pass, read as strictly as `_messages.py` says. In
 pass-through mode everything passes, and calls are merely watched.
@@ -40,7 +43,7 @@ from belljar.faker.actions import (
     ToTarget,
     Watched,
 )
-from belljar.faker.calls import Reply, Tool
+from belljar.faker.calls import RealError, Reply, Tool
 from belljar.faker.toolbox import MAX_PAGES, Toolbox
 from belljar.rpc import jsontext
 from belljar.rpc.upstreams.programs import TooLong
@@ -66,6 +69,8 @@ _LONGEST = 10.0
 # Far more than clients have in flight; without a bound, a server that stands still would cost memory.
 _MOST_PENDING = 4096
 _MOST_EXPIRED = 4096
+# Of a server that says that its tools changed whenever they are listed.
+_MOST_LISTS = 5
 # Our own errors, in the range that JSON-RPC leaves to implementations.
 TIMED_OUT = -32001
 GONE = -32000
@@ -98,10 +103,15 @@ class _Pending:
 
     kind: _Kind
     message: messages.Message
+    serial: int
+    generation: int
+    """Of the tools, when it was asked."""
     began: float
     deadline: float | None = None
     forwarded: bool = False
     answer: messages.Message | None = None
+    tool: Tool | None = None
+    """As it was judged."""
 
     @property
     def args(self) -> Mapping[str, JsonValue]:
@@ -118,6 +128,7 @@ class _OwnList:
 
     key: str = ""
     pages: int = 0
+    lists: int = 1
     meta: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
 
 
@@ -131,6 +142,8 @@ class Pump:
         self.heard = False
         """The server has said something."""
         self._pending: dict[str, _Pending] = {}
+        self._served: dict[int, _Pending] = {}
+        """Calls that are being served, by their serials."""
         self._waiting: list[str] = []
         self._own = _OwnList()
         self._secret = secrets.token_hex(8)
@@ -199,10 +212,11 @@ class Pump:
                 pending.deadline = None
             yield ToTarget(message.line)
             return
-        yield Cancelled(key)
+        yield Cancelled(pending.serial)
         if pending.forwarded and pending.answer is None:
             # Servers may answer all the same, or with an error; then the client hears what it would hear from them.
-            self._pending[key] = _Pending("passed", pending.message, pending.began)
+            self._leave(key)
+            self._pending[key] = self._made("passed", pending.message, None)
             yield ToTarget(message.line)
         else:
             self._leave(key)
@@ -216,14 +230,17 @@ class Pump:
         if len(self._pending) >= _MOST_PENDING:
             reason = f"more than {_MOST_PENDING} requests have no answer yet"
             raise messages.RefusedError(messages.INTERNAL_ERROR, reason, message.body["id"])
-        pending = _Pending(kind, message, self._clock())
-        if kind != "call":
-            pending.deadline = None if message.method in _ENDLESS else self._deadline()
-        self._pending[key] = pending
+        endless = kind == "call" or message.method in _ENDLESS
+        pending = self._pending[key] = self._made(kind, message, None if endless else self._deadline())
         return pending
 
+    def _made(self, kind: _Kind, message: messages.Message, deadline: float | None) -> _Pending:
+        self._count += 1
+        return _Pending(kind, message, self._count, self.toolbox.generation, self._clock(), deadline)
+
     def _leave(self, key: str) -> None:
-        self._pending.pop(key, None)
+        if (pending := self._pending.pop(key, None)) is not None:
+            self._served.pop(pending.serial, None)
         if key in self._waiting:
             self._waiting.remove(key)
 
@@ -259,7 +276,9 @@ class Pump:
             reason = f"the server lists several tools called {name!r}; which of them a call would reach is unknown"
             error = _error(messages.INVALID_PARAMS, reason)
         if error is None and tool is not None:
-            yield Serve(key, tool, pending.args, pending.message.meta)
+            pending.tool = tool
+            self._served[pending.serial] = pending
+            yield Serve(pending.serial, tool, pending.args, pending.message.meta)
             return
         assert error is not None
         self._leave(key)
@@ -271,30 +290,50 @@ class Pump:
         for key in waiting:
             yield from self._judge(key, error)
 
-    def forward(self, key: str, traceparent: str | None = None) -> Iterator[Action]:
+    def forward(self, serial: int, traceparent: str | None = None) -> list[Action]:
         """Let a call that is being served reach the server; `Answered` follows, within its deadline.
 
         With a `traceparent` the server is told of our span in place of the client's: the one change to what passes.
+
+        Raises:
+            RealError: nobody waits for it any more, it has been there, or its tool is not what it was.
         """
-        pending = self._pending.get(key)
-        if pending is not None and not pending.forwarded:
-            pending.forwarded = True
-            pending.began, pending.deadline = self._clock(), self._deadline()
-            message = pending.message
-            yield ToTarget(message.line if traceparent is None else messages.traced(message, traceparent))
+        pending = self._serving(serial)
+        if pending.forwarded:
+            raise RealError(messages.INTERNAL_ERROR, "a call reaches the server once")
+        assert pending.tool is not None
+        self._check(pending.tool)
+        pending.forwarded = True
+        pending.began, pending.deadline = self._clock(), self._deadline()
+        message = pending.message
+        return [ToTarget(message.line if traceparent is None else messages.traced(message, traceparent))]
 
-    def ask(self, key: str, tool: str, args: Mapping[str, JsonValue]) -> tuple[str, list[Action]]:
-        """Call another tool while that call is being served; `Answered` follows for the key that is returned."""
-        behind = self._pending[key].message.meta
-        params: dict[str, JsonValue] = {"name": tool, "arguments": dict(args)}
-        return self._send_own("ask", _CALL, params, behind)
+    def ask(self, serial: int, tool: Tool, args: Mapping[str, JsonValue]) -> tuple[int, list[Action]]:
+        """Call another tool while that call is being served; `Answered` follows for the serial that is returned.
 
-    def finish(self, key: str, reply: Reply) -> Iterator[Action]:
+        Raises:
+            RealError: nobody waits for the call any more, or this tool is not what it was.
+        """
+        behind = self._serving(serial).message.meta
+        self._check(tool)
+        params: dict[str, JsonValue] = {"name": tool.name, "arguments": dict(args)}
+        pending, actions = self._send_own("ask", _CALL, params, behind)
+        return pending.serial, actions
+
+    def _serving(self, serial: int) -> _Pending:
+        if (pending := self._served.get(serial)) is None:
+            raise RealError(messages.INTERNAL_ERROR, "nobody waits for this call any more")
+        return pending
+
+    def _check(self, tool: Tool) -> None:
+        if not self.toolbox.holds(tool):
+            raise RealError(messages.INTERNAL_ERROR, "the server's tools changed since this call was judged; try again")
+
+    def finish(self, serial: int, reply: Reply) -> Iterator[Action]:
         """Answer a call that was served. What the server said, and nobody touched, passes as it came."""
-        pending = self._pending.get(key)
-        if pending is None or pending.kind != "call":
+        if (pending := self._served.get(serial)) is None:
             return
-        del self._pending[key]
+        self._leave(pending.message.key)
         answer = pending.answer
         if answer is not None and reply.error is None and reply.result is answer.body.get("result"):
             yield ToClient(answer.line)
@@ -324,33 +363,44 @@ class Pump:
         self._own = _OwnList(meta=meta)
         yield from self._next_page(None)
 
+    def _list_again(self) -> Iterator[Action]:
+        """The list that just came is not what the server lists now."""
+        if self._own.lists >= _MOST_LISTS:
+            yield from self._own_failed("they change whenever they are listed")
+            return
+        self._own = _OwnList(meta=self._own.meta, lists=self._own.lists + 1)
+        yield from self._next_page(None)
+
     def _next_page(self, cursor: str | None) -> Iterator[Action]:
         params: dict[str, JsonValue] = {} if cursor is None else {"cursor": cursor}
-        self._own.key, actions = self._send_own("own", _LIST, params, self._own.meta)
+        pending, actions = self._send_own("own", _LIST, params, self._own.meta)
+        self._own.key = pending.message.key
         self._own.pages += 1
         yield from actions
 
     def _send_own(
         self, kind: _Kind, method: str, params: dict[str, JsonValue], behind: Mapping[str, JsonValue]
-    ) -> tuple[str, list[Action]]:
+    ) -> tuple[_Pending, list[Action]]:
         """A request of ours; `behind`: the `_meta` of the client's that it is made for."""
-        self._count += 1
-        request = f"belljar-{self._secret}-{self._count}"
+        request = f"belljar-{self._secret}-{self._count + 1}"
         # The newer protocol wants every request to say who asks.
         if meta := {key: value for key, value in behind.items() if key.startswith(_MODERN)}:
             params = {**params, "_meta": meta}
         line = messages.request_line(request, method, params)
         message = messages.Message(line, {"id": request, "method": method, "params": params})
-        self._pending[message.key] = _Pending(kind, message, self._clock(), self._deadline())
-        return message.key, [ToTarget(line)]
+        pending = self._pending[message.key] = self._made(kind, message, self._deadline())
+        return pending, [ToTarget(line)]
 
     def _own_page(self, pending: _Pending, body: Mapping[str, Any]) -> Iterator[Action]:
         result, cursor = _object(body.get("result")), pending.message.params.get("cursor")
         if result is None:
             yield from self._own_failed(_reason(body))
-        elif self.toolbox.page(cursor, result):
-            self._own = _OwnList()
+        elif self.toolbox.page(cursor, result, pending.generation):
             yield Listed(self.toolbox.tools)
+            if self._waiting and not self.toolbox.fresh:
+                yield from self._list_again()
+                return
+            self._own = _OwnList()
             yield from self._judge_waiting()
         elif self._own.pages < MAX_PAGES:
             yield from self._next_page(result.get("nextCursor"))
@@ -409,13 +459,13 @@ class Pump:
                 yield Note("the server answers what nobody asked")
         elif pending.kind == "call":
             pending.answer, pending.deadline = message, None
-            yield Answered(key, message.body)
+            yield Answered(pending.serial, message.body)
         else:
             self._leave(key)
             if pending.kind == "own":
                 yield from self._own_page(pending, message.body)
             elif pending.kind == "ask":
-                yield Answered(key, message.body)
+                yield Answered(pending.serial, message.body)
             else:
                 yield from self._passed(pending, message)
 
@@ -423,7 +473,7 @@ class Pump:
         yield ToClient(message.line)
         result = _object(message.body.get("result"))
         if pending.kind == "list" and result is not None:
-            if self.toolbox.page(pending.message.params.get("cursor"), result):
+            if self.toolbox.page(pending.message.params.get("cursor"), result, pending.generation):
                 yield Listed(self.toolbox.tools)
         elif pending.kind == "watched":
             yield self._watched(pending, message.body)
@@ -448,7 +498,7 @@ class Pump:
             self._asked.discard(message.key)
         elif message.has_id and message.key and message.key not in self._pending:
             kind: _Kind = "list" if message.method == _LIST else "watched" if message.method == _CALL else "passed"
-            self._pending[message.key] = _Pending(kind, message, self._clock(), self._pass_deadline(message))
+            self._pending[message.key] = self._made(kind, message, self._pass_deadline(message))
         elif message.method == _CANCELLED:
             pending = self._pending.get(messages.key_of(message.params.get("requestId")))
             if pending is not None:
@@ -503,7 +553,7 @@ class Pump:
             yield from self._own_failed(str(error["message"]))
         elif pending.kind == "ask":
             self._leave(key)
-            yield Answered(key, {"error": error})
+            yield Answered(pending.serial, {"error": error})
         elif pending.kind != "call":
             self._leave(key)
             yield ToClient(messages.error_line(pending.request, error))
@@ -512,7 +562,7 @@ class Pump:
         elif pending.forwarded and pending.answer is None:
             pending.deadline = None
             pending.forwarded = False  # what comes now is late
-            yield Answered(key, {"error": error})
+            yield Answered(pending.serial, {"error": error})
 
     def _expire_key(self, key: str) -> None:
         self._expired[key] = None

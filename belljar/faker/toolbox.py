@@ -2,8 +2,9 @@
 
 Filled from every answer to `tools/list` that passes, the client's own as well as ours. A page belongs to the list whose
 page before named its cursor; a list counts once its last page came, and is stale as soon as the server says that the
-tools changed - also when it says so between two pages. A name that stands for two different tools stands for none:
-which of them a call would reach, only the server knows.
+tools changed - also when it says so between two pages, or between the question and its answer, which may be older than
+what the server said before it: so each page counts for the time at which it was asked for (`generation`). A name that
+stands for two different tools stands for none: which of them a call would reach, only the server knows.
 """
 
 from __future__ import annotations
@@ -49,19 +50,25 @@ class Toolbox:
         """Names that stand for several tools."""
         self.fresh = False
         """The list is whole, and the server has not said that it changed."""
-        self._generation = 0
+        self.generation = 0
+        """How often the server has said that they changed."""
         self._unfinished: dict[str, _Listing] = {}
 
     def changed(self) -> None:
         """The server says that its tools are others now."""
-        self._generation += 1
+        self.generation += 1
         self.fresh = False
 
-    def page(self, cursor: str | None, result: Mapping[str, Any]) -> bool:
-        """Take in a page; whether it was the last one of its list."""
-        listing = _Listing(self._generation) if cursor is None else self._unfinished.pop(cursor, None)
+    def holds(self, tool: Tool) -> bool:
+        """Whether the name of this tool still stands for it, and for nothing else, as far as anybody can know."""
+        return self.fresh and tool.name not in self.twice and self.tools.get(tool.name) == tool
+
+    def page(self, cursor: str | None, result: Mapping[str, Any], generation: int) -> bool:
+        """Take in a page that was asked for in this generation; whether it was the last one of its list."""
+        listing = _Listing(generation) if cursor is None else self._unfinished.pop(cursor, None)
         if listing is None:
             return False
+        listing.generation = min(listing.generation, generation)
         entries = result.get("tools")
         listing.take(cast("list[Any]", entries) if isinstance(entries, list) else ())
         listing.pages += 1
@@ -72,7 +79,7 @@ class Toolbox:
         if self.tools != listing.tools:  # whoever knows the tools by their identity need not learn them again
             self.tools = listing.tools
         self.twice = frozenset(listing.twice)
-        self.fresh = listing.generation == self._generation
+        self.fresh = listing.generation == self.generation
         return True
 
     def _keep(self, cursor: str, listing: _Listing) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,28 @@ def test_no_write_reaches_a_real_server(needs: Needs, tmp_path: Path) -> None:
             assert "result" in wire.call(name, **args)
         assert _digest(folder) == before
         assert wire.end()[0] == 0
+
+
+def test_an_id_that_is_used_again_lets_no_write_through(tmp_path: Path) -> None:
+    """F55: a read, its cancellation and a write under the same id, all in one piece: the server sees no write."""
+    command = faker("--debug", "--", sys.executable, str(Path(__file__).with_name("targets") / "odd.py"), "tells")
+    with Wire(command, state=tmp_path) as wire:
+        wire.begin()
+        wire.ask("tools/list")
+        said: list[dict[str, Any]] = []
+        for request in range(100, 120):
+            read, write = (
+                {"id": request, "method": "tools/call", "params": {"name": name, "arguments": {}}}
+                for name in ("get_it", "put_it")
+            )
+            said += [read, {"method": "notifications/cancelled", "params": {"requestId": request}}, write]
+        wire.say(b"\n".join(json.dumps({"jsonrpc": "2.0", **each}).encode() for each in said))
+        answers = [wire.message() for _ in range(20)]
+        assert sorted(each["id"] for each in answers) == list(range(100, 120))
+        assert all("result" in each for each in answers)
+        assert "result" in wire.call("get_it")
+        status, err = wire.end()
+    assert (status, "called get_it" in err, "called put_it" in err) == (0, True, False)
 
 
 def test_everything_passes_both_ways(needs: Needs, tmp_path: Path) -> None:

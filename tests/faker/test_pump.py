@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from belljar.faker.actions import Action, Answered, Cancelled, GiveUp, Refused, Serve, ToClient, ToTarget, Watched
-from belljar.faker.calls import Reply, Verdict
+from belljar.faker.calls import RealError, Reply, Tool, Verdict
 from belljar.faker.pump import Pump, PumpOptions
 
 READ = Verdict("read", "low", "test")
@@ -42,6 +42,11 @@ class Driven:
 
     def call(self, request: Any, name: str, **args: Any) -> list[Action]:
         return self.client(id=request, method="tools/call", params={"name": name, "arguments": args})
+
+    def served(self, request: Any, name: str) -> Serve:
+        (serve,) = self.call(request, name)
+        assert isinstance(serve, Serve)
+        return serve
 
 
 def line(message: dict[str, Any]) -> bytes:
@@ -85,12 +90,13 @@ def test_a_call_reaches_the_server_only_when_it_is_forwarded() -> None:
     (serve,) = driven.pump.client(asked)
     assert isinstance(serve, Serve)
     assert (serve.tool.name, serve.args) == ("look", {"a": 1.5})
-    assert list(driven.pump.forward(serve.key)) == [ToTarget(asked)]
-    assert list(driven.pump.forward(serve.key)) == []
+    assert list(driven.pump.forward(serve.serial)) == [ToTarget(asked)]
+    with pytest.raises(RealError):
+        driven.pump.forward(serve.serial)
     answer = b'{"id":5,  "jsonrpc":"2.0","result":{"content":[],"n":1.50}}'
     (answered,) = driven.pump.target(answer)
     assert isinstance(answered, Answered)
-    assert list(driven.pump.finish(serve.key, Reply(answered.body["result"], "real", READ))) == [ToClient(answer)]
+    assert list(driven.pump.finish(serve.serial, Reply(answered.body["result"], "real", READ))) == [ToClient(answer)]
     assert driven.pump.idle
 
 
@@ -100,7 +106,7 @@ def test_an_answer_that_was_made_or_changed_is_written_anew() -> None:
     driven.listed()
     (serve,) = driven.call("a", "change")
     assert isinstance(serve, Serve)
-    done = driven.pump.finish(serve.key, Reply({"content": []}, "overlay", READ, intercepted=True))
+    done = driven.pump.finish(serve.serial, Reply({"content": []}, "overlay", READ, intercepted=True))
     assert told(done) == [{"jsonrpc": "2.0", "id": "a", "result": {"content": []}}]
 
 
@@ -187,7 +193,7 @@ def test_an_answer_nobody_asked_for_is_dropped() -> None:
     assert isinstance(serve, Serve)
     assert told(driven.target(id=1, result={"content": []})) == []
     assert told(driven.target(id="1", result={})) == []
-    assert told(driven.pump.finish(serve.key, Reply({}, "overlay", READ)))[0]["id"] == 1
+    assert told(driven.pump.finish(serve.serial, Reply({}, "overlay", READ)))[0]["id"] == 1
 
 
 def test_a_cancelled_call() -> None:
@@ -198,13 +204,84 @@ def test_a_cancelled_call() -> None:
         (serve,) = driven.call(request, "look")
         assert isinstance(serve, Serve)
         if forwarded:
-            list(driven.pump.forward(serve.key))
+            list(driven.pump.forward(serve.serial))
         actions = driven.client(method="notifications/cancelled", params={"requestId": request})
-        assert Cancelled(serve.key) in actions
+        assert Cancelled(serve.serial) in actions
         assert bool(sent(actions)) == forwarded
-        assert list(driven.pump.finish(serve.key, Reply({}, "real", READ))) == []
+        assert list(driven.pump.finish(serve.serial, Reply({}, "real", READ))) == []
     assert told(driven.target(id="a", error={"code": 0, "message": "cancelled"}))
     assert driven.pump.idle
+
+
+def test_an_id_that_is_used_again_lets_no_other_call_through() -> None:
+    """F55: who serves a call that was cancelled can neither forward nor answer the one that has its id now."""
+    driven = Driven()
+    driven.listed()
+    read = driven.served(5, "look")
+    assert driven.client(method="notifications/cancelled", params={"requestId": 5}) == [Cancelled(read.serial)]
+    write = driven.served(5, "change")
+    assert write.serial != read.serial
+    with pytest.raises(RealError):
+        driven.pump.forward(read.serial)
+    with pytest.raises(RealError):
+        driven.pump.ask(read.serial, read.tool, {})
+    assert list(driven.pump.finish(read.serial, Reply({}, "real", READ))) == []
+    assert told(driven.pump.finish(write.serial, Reply({"content": []}, "overlay", READ)))[0]["id"] == 5
+    assert driven.pump.idle
+
+
+def test_no_call_reaches_the_server_on_a_stale_verdict() -> None:
+    """F55: between verdict and call its tools changed, and may have been listed anew: another of that name."""
+    driven = Driven()
+    driven.listed()
+    serve = driven.served(1, "look")
+    driven.target(method="notifications/tools/list_changed")
+    for attempt in range(2):
+        with pytest.raises(RealError, match="changed"):
+            driven.pump.forward(serve.serial)
+        with pytest.raises(RealError, match="changed"):
+            driven.pump.ask(serve.serial, serve.tool, {})
+        if attempt == 0:
+            driven.listed([{**TOOLS[0], "annotations": {"destructiveHint": True}}, TOOLS[1]])
+    driven.listed()
+    assert sent(driven.pump.forward(serve.serial))[0]["id"] == 1
+    with pytest.raises(RealError, match="changed"):
+        driven.pump.ask(serve.serial, Tool("gone", {"name": "gone"}), {})
+
+
+def test_a_list_asked_for_before_the_tools_changed_is_stale() -> None:
+    """F55: its answer may be older than the change, though it comes after; also as a page of a list that is newer."""
+    driven = Driven()
+    driven.client(id="list", method="tools/list")
+    driven.target(method="notifications/tools/list_changed")
+    driven.target(id="list", result={"tools": TOOLS})
+    assert not driven.pump.toolbox.fresh
+    assert sent(driven.call(1, "look"))[0]["method"] == "tools/list"
+    driven = Driven()
+    driven.client(id="old", method="tools/list", params={"cursor": "more"})
+    driven.target(method="notifications/tools/list_changed")
+    driven.client(id="new", method="tools/list")
+    driven.target(id="new", result={"tools": TOOLS[:1], "nextCursor": "more"})
+    driven.target(id="old", result={"tools": TOOLS[1:]})
+    assert not driven.pump.toolbox.fresh
+
+
+def test_tools_that_change_while_they_are_listed_are_listed_again() -> None:
+    """A call waits for a list that is still true when it comes; for one that never is, it does not wait for ever."""
+    driven = Driven()
+    actions = driven.call(1, "look")
+    for rounds in range(1, 100):  # noqa: B007
+        if not (asked := sent(actions)):
+            break
+        driven.target(method="notifications/tools/list_changed")
+        actions = driven.target(id=asked[0]["id"], result={"tools": TOOLS})
+    assert rounds < 20
+    assert "change" in told(actions)[0]["error"]["message"]
+    assert driven.pump.idle
+    (asked,) = sent(driven.call(2, "look"))
+    driven.target(method="notifications/tools/list_changed")
+    (again,) = sent(driven.target(id=asked["id"], result={"tools": TOOLS}))
+    assert any(isinstance(each, Serve) for each in driven.target(id=again["id"], result={"tools": TOOLS}))
 
 
 def test_no_answer_in_time() -> None:
@@ -214,13 +291,13 @@ def test_no_answer_in_time() -> None:
     driven.client(id=1, method="resources/read")
     (serve,) = driven.call(2, "look")
     assert isinstance(serve, Serve)
-    list(driven.pump.forward(serve.key))
+    list(driven.pump.forward(serve.serial))
     driven.clock.now += 9
     assert list(driven.pump.expire()) == []
     driven.clock.now += 2
     actions = list(driven.pump.expire())
     assert [each["id"] for each in told(actions)] == [1]
-    assert [each.key for each in actions if isinstance(each, Answered)] == [serve.key]
+    assert [each.serial for each in actions if isinstance(each, Answered)] == [serve.serial]
     assert [each["params"]["requestId"] for each in sent(actions)] == [1, 2]
     assert told([*driven.target(id=1, result={}), *driven.target(id=2, result={})]) == []
 

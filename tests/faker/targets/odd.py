@@ -47,6 +47,8 @@ def main() -> None:
         if "id" not in message:
             continue
         if message["method"] == "tools/call":
+            if FAULT == "tells":
+                sys.stderr.write(f"called {message['params']['name']}\n")
             if FAULT == "dies":
                 sys.stderr.write("I am done\n")
                 sys.exit(3)
