@@ -14,8 +14,8 @@ that comes before any list, or after the server said that its tools changed, wai
 answered. A call reaches the server only while its tool is what it was when it was judged. The ids of our lists are not
 guessable, and neither side sees anything of them.
 
-Fail closed: of what a client says, only methods of the protocol pass, read as strictly as `_messages.py` says. In
-pass-through mode everything passes, and calls are merely watched.
+Fail closed: of what a client says, only methods and notifications of the protocol pass, read as strictly as
+`_messages.py` says. In pass-through mode everything passes, and calls are merely watched.
 
 Every request has a deadline. It starts anew with progress, and while the client has a question of the server to
 answer, a person may be thinking; ten times the deadline is the end in any case.
@@ -61,6 +61,11 @@ _METHODS = frozenset(
     subscriptions/listen tasks/get tasks/list tasks/result tasks/cancel
     """.split()
 )
+_NOTIFICATIONS = frozenset(
+    """
+    notifications/initialized notifications/progress notifications/roots/list_changed notifications/tasks/status
+    """.split()
+)
 # Answered when it ends, which may be never.
 _ENDLESS = frozenset({"subscriptions/listen"})
 _MODERN = "io.modelcontextprotocol/"
@@ -69,6 +74,8 @@ _LONGEST = 10.0
 # Far more than clients have in flight; without a bound, a server that stands still would cost memory.
 _MOST_PENDING = 4096
 _MOST_EXPIRED = 4096
+# Questions of a server that the client has not answered; those past it give nobody time.
+_MOST_ASKED = 4096
 # Of a server that says that its tools changed whenever they are listed.
 _MOST_LISTS = 5
 # Our own errors, in the range that JSON-RPC leaves to implementations.
@@ -191,18 +198,14 @@ class Pump:
                 raise messages.RefusedError(messages.METHOD_NOT_FOUND, reason, message.body["id"])
             self._enter(message, "list" if method == _LIST else "passed")
             yield ToTarget(message.line)
-        elif not method.startswith("notifications/"):
+        elif method == _CANCELLED:
+            yield from self._cancel(message)
+        elif method not in _NOTIFICATIONS:
             yield Note("a notification that is none of the protocol's is not passed on")
         else:
-            yield from self._notified(message)
-
-    def _notified(self, message: messages.Message) -> Iterator[Action]:
-        if message.method == _CANCELLED:
-            yield from self._cancel(message)
-            return
-        yield ToTarget(message.line)
-        if message.method == "notifications/initialized":
-            yield from self._list_at_once({})
+            yield ToTarget(message.line)
+            if method == "notifications/initialized":
+                yield from self._list_at_once({})
 
     def _cancel(self, message: messages.Message) -> Iterator[Action]:
         key = messages.key_of(message.params.get("requestId"))
@@ -436,16 +439,24 @@ class Pump:
 
     def _look_at(self, message: messages.Message) -> None:
         if message.has_id:
-            self._asked.add(message.key)
+            if len(self._asked) < _MOST_ASKED:
+                self._asked.add(message.key)
+        elif message.method == _CANCELLED:
+            self._asked.discard(messages.key_of(message.params.get("requestId")))
         elif message.method == "notifications/tools/list_changed":
             self.toolbox.changed()
         elif message.method == "notifications/progress":
             self._progress(message.params.get("progressToken"))
 
     def _progress(self, token: JsonValue) -> None:
+        if not (wanted := messages.key_of(token)):
+            return
         for pending in self._pending.values():
-            if pending.deadline is not None and pending.message.meta.get("progressToken") == token:
-                pending.deadline = self._clock() + self._options.call_s
+            if pending.deadline is not None and messages.key_of(pending.message.meta.get("progressToken")) == wanted:
+                self._more_time(pending, self._options.call_s)
+
+    def _more_time(self, pending: _Pending, limit: float) -> None:
+        pending.deadline = min(self._clock() + limit, pending.began + _LONGEST * limit)
 
     def _answer(self, message: messages.Message) -> Iterator[Action]:
         key = message.key
@@ -496,6 +507,8 @@ class Pump:
             return
         if message.method is None:
             self._asked.discard(message.key)
+        elif message.has_id and len(self._pending) >= _MOST_PENDING:
+            yield Note(f"a request is not watched: more than {_MOST_PENDING} have no answer yet")
         elif message.has_id and message.key and message.key not in self._pending:
             kind: _Kind = "list" if message.method == _LIST else "watched" if message.method == _CALL else "passed"
             self._pending[message.key] = self._made(kind, message, self._pass_deadline(message))
@@ -528,7 +541,7 @@ class Pump:
                 continue
             limit = self._options.call_s if self.heard else self._options.start_s
             if self._asked and now - pending.began < _LONGEST * limit:
-                pending.deadline = now + limit  # the server waits for the client
+                self._more_time(pending, limit)  # the server waits for the client
                 continue
             yield from self._fail(
                 key, _error(TIMED_OUT, f"the server gave no answer within {now - pending.began:.1f} s")

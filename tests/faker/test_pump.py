@@ -165,6 +165,7 @@ def test_a_name_that_stands_for_two_tools_is_called_by_nobody() -> None:
         b'{"jsonrpc":"2.0","id":null,"method":"tools/call","params":{"name":"change"}}',
         b'{"jsonrpc":"2.0","id":1,"method":"vendor/write","params":{}}',
         b'{"jsonrpc":"2.0","method":"vendor/write","params":{}}',
+        b'{"jsonrpc":"2.0","method":"notifications/delete_all","params":{}}',
         b'\xef\xbb\xbf{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"change"}}',
         b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":["change"]}',
     ],
@@ -316,6 +317,55 @@ def test_progress_and_questions_to_the_client_give_time() -> None:
     assert list(driven.pump.expire()) == []
     driven.clock.now += 90
     assert told(driven.pump.expire())[0]["id"] == 1
+
+
+def test_progress_of_nothing_gives_no_time() -> None:
+    """F75: progress without a token is nobody's, least of all that of every request without one."""
+    driven = Driven(call_s=10)
+    driven.listed()
+    driven.client(id=1, method="ping")
+    driven.client(id=2, method="ping", params={"_meta": {"progressToken": 1}})
+    for token in (None, True, [], 1.0, "1"):
+        driven.clock.now += 1.9
+        driven.target(method="notifications/progress", params={} if token is None else {"progressToken": token})
+    driven.clock.now += 1
+    assert [each["id"] for each in told(driven.pump.expire())] == [1, 2]
+
+
+def test_progress_gives_no_time_for_ever() -> None:
+    """F75: ten times the deadline is the end, however much progress there is, to the second."""
+    driven = Driven(call_s=10)
+    driven.listed()
+    driven.client(id=1, method="ping", params={"_meta": {"progressToken": "t"}})
+    for _ in range(11):
+        driven.clock.now += 9
+        driven.target(method="notifications/progress", params={"progressToken": "t"})
+        assert told(driven.pump.expire()) == []
+    driven.clock.now += 2
+    assert told(driven.pump.expire())[0]["id"] == 1
+
+
+def test_a_question_the_server_takes_back_gives_no_time() -> None:
+    """F75: nobody thinks about it any more; nor do questions past all counting cost memory."""
+    driven = Driven(call_s=10)
+    driven.listed()
+    driven.client(id=1, method="ping")
+    driven.target(id="q", method="elicitation/create")
+    driven.target(method="notifications/cancelled", params={"requestId": "q"})
+    driven.clock.now += 11
+    assert told(driven.pump.expire())[0]["id"] == 1
+    for number in range(5000):
+        driven.target(id=number, method="ping")
+    assert len(driven.pump._asked) < 5000
+
+
+def test_pass_through_watches_so_many_and_passes_all() -> None:
+    """F60: a server that stands still costs no memory without bound, and what is not watched passes all the same."""
+    driven = Driven(passthrough=True)
+    for number in range(5000):
+        assert driven.client(id=number, method="ping")[0] == ToTarget(line({"id": number, "method": "ping"}))
+    assert len(driven.pump._pending) < 5000
+    assert [each["id"] for each in told(driven.target(id=4999, result={}))] == [4999]
 
 
 def test_a_server_that_never_says_anything() -> None:
