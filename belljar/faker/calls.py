@@ -145,6 +145,8 @@ class Way:
     asked: list[tuple[str, Leg]] = field(default_factory=list[tuple[str, Leg]])
     """Other tools of the target that were called to answer this call, by their names."""
     ai: list[Leg] = field(default_factory=list[Leg])
+    fault: str = ""
+    """What keeps the call from being answered, while it is made to wait on purpose."""
 
     @property
     def traceparent(self) -> str | None:

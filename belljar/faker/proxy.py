@@ -24,19 +24,20 @@ from belljar import show
 from belljar.faker import actions
 from belljar.faker.calls import Call, CallEvent, CallWorld, RealError, Recorder, Reply, Tool, Verdict, Way
 from belljar.faker.clients import Client, ClientGoneError
-from belljar.faker.pump import GONE, TIMED_OUT, Pump, PumpOptions
+from belljar.faker.pump import GONE, LONGEST, TIMED_OUT, Pump, PumpOptions
 from belljar.faker.targets import Target, TargetGoneError
 from belljar.rpc.world import JsonValue
 
-__all__ = ["Ended", "Proxy", "ProxyOptions"]
+__all__ = ["Ended", "Proxy", "ProxyOptions", "longest_s"]
 
 _logger = logging.getLogger("belljar.faker")
 
 # After the client's last word; it may have written all its requests at once and be reading the answers.
 _FINISH_S = 5.0
 _TICK_S = 1.0
-# A world may ask the server, and a model beside it; past this nothing more is to be expected.
-_WORLD_S = 60.0
+# The pump keeps the server's time, and a world its own, of which a fault may be an hour of silence. This is for a world
+# that never comes to its end: longer than both.
+_WORLD_S = 3900.0
 _NOTES = 1000
 _UNJUDGED = Verdict("write", "high", "not judged")
 _CANCELLED = -32800
@@ -60,6 +61,11 @@ class Ended:
     by: Literal["client", "target"]
     reason: str = ""
     """Of the server's end, for a sentence that begins "the server"."""
+
+
+def longest_s(call_s: float) -> float:
+    """What a world is given for one call of a server that is given so long for one answer."""
+    return call_s * LONGEST + _WORLD_S
 
 
 class Proxy:
@@ -141,7 +147,6 @@ class Proxy:
     async def _from_client(self) -> None:
         while (line := await self._client.receive()) is not None:
             await self._do(self._pump.client(line))
-            self._busy.set()
         self._end(Ended("client"))
 
     async def _from_target(self) -> None:
@@ -167,7 +172,9 @@ class Proxy:
 
     async def _do(self, decided: Iterable[actions.Action]) -> None:
         # All of them are decided before the first is carried out: sending lets other tasks in.
-        for action in list(decided):
+        todo = list(decided)
+        self._busy.set()  # there may be a deadline now, also while the first of them is carried out
+        for action in todo:
             match action:
                 case actions.ToTarget(line):
                     await self._send_target(line)
@@ -236,7 +243,7 @@ class Proxy:
             reply = await self._answer(call, asking.real if self._options.real else None)
         latency_ms = (time.perf_counter() - started) * 1e3
         if reply is None:
-            reply = _failed(self._classify(wanted.tool), _CANCELLED, "cancelled by the client", real_used=asking.asked)
+            reply = self._unanswered(call, _CANCELLED, "cancelled by the client", real_used=asking.asked)
         else:
             await self._do(self._pump.finish(wanted.serial, reply))
         self._serving.pop(wanted.serial, None)
@@ -244,16 +251,24 @@ class Proxy:
 
     async def _answer(self, call: Call, real: Any) -> Reply:
         try:
-            with anyio.fail_after(self._options.pump.call_s * 2 + _WORLD_S):
+            with anyio.fail_after(longest_s(self._options.pump.call_s)):
                 assert self._world is not None
                 return await self._world.call(call, real)
         except RealError as exc:
             return _failed(self._classify(call.tool), exc.code, exc.message, data=exc.data, real_used=True)
         except TimeoutError:
-            return _failed(self._classify(call.tool), TIMED_OUT, "no answer was found in time")
+            return self._unanswered(call, TIMED_OUT, "no answer was found in time")
         except Exception:
             _logger.exception("a fault in the faker, at a call of %s", show.name(call.tool.name))
             return _failed(_UNJUDGED, -32603, "a fault in the faker; see it with --debug")
+
+    def _unanswered(self, call: Call, code: int, message: str, *, real_used: bool = False) -> Reply:
+        verdict = self._classify(call.tool)
+        if call.way.fault:
+            error: dict[str, JsonValue] = {"code": code, "message": message}
+            writes = verdict.operation == "write"
+            return Reply({}, "fault", verdict, intercepted=writes, detail=call.way.fault, error=error)
+        return _failed(verdict, code, message, real_used=real_used)
 
     def _watched(self, seen: actions.Watched) -> None:
         result, error = seen.body.get("result"), seen.body.get("error")

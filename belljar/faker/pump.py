@@ -49,7 +49,7 @@ from belljar.rpc import jsontext
 from belljar.rpc.upstreams.programs import TooLong
 from belljar.rpc.world import JsonValue
 
-__all__ = ["GONE", "TIMED_OUT", "Pump", "PumpOptions"]
+__all__ = ["GONE", "LONGEST", "TIMED_OUT", "Pump", "PumpOptions"]
 
 _CALL = "tools/call"
 _LIST = "tools/list"
@@ -70,7 +70,8 @@ _NOTIFICATIONS = frozenset(
 _ENDLESS = frozenset({"subscriptions/listen"})
 _MODERN = "io.modelcontextprotocol/"
 _VERSION = "io.modelcontextprotocol/protocolVersion"
-_LONGEST = 10.0
+# What progress and questions to the client can make of a deadline.
+LONGEST = 10.0
 # Far more than clients have in flight; without a bound, a server that stands still would cost memory.
 _MOST_PENDING = 4096
 _MOST_EXPIRED = 4096
@@ -456,7 +457,7 @@ class Pump:
                 self._more_time(pending, self._options.call_s)
 
     def _more_time(self, pending: _Pending, limit: float) -> None:
-        pending.deadline = min(self._clock() + limit, pending.began + _LONGEST * limit)
+        pending.deadline = min(self._clock() + limit, pending.began + LONGEST * limit)
 
     def _answer(self, message: messages.Message) -> Iterator[Action]:
         key = message.key
@@ -540,7 +541,7 @@ class Pump:
             if pending.deadline is None or pending.deadline > now:
                 continue
             limit = self._options.call_s if self.heard else self._options.start_s
-            if self._asked and now - pending.began < _LONGEST * limit:
+            if self._asked and now - pending.began < LONGEST * limit:
                 self._more_time(pending, limit)  # the server waits for the client
                 continue
             yield from self._fail(

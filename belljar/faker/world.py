@@ -238,9 +238,12 @@ class FakeWorld:
             detail = f"fault {fault.name}"
             match fault.kind:
                 case "latency":
+                    call.way.fault = detail
                     await anyio.sleep(fault.seconds)
+                    call.way.fault = ""
                     continue
                 case "timeout":
+                    call.way.fault = detail
                     await anyio.sleep(_LONGEST_SILENCE_S)
                     error: dict[str, JsonValue] = {"code": -32001, "message": "request timed out"}
                 case "disconnect":

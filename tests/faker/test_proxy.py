@@ -13,6 +13,8 @@ import pytest
 from tests.conftest import Needs
 from tests.faker.wire import Wire, faker
 
+_ODD = Path(__file__).with_name("targets") / "odd.py"
+
 
 def _script(wire: Wire, folder: Path) -> None:
     """What a client may do that changes nothing, and a few errors."""
@@ -82,7 +84,7 @@ def test_no_write_reaches_a_real_server(needs: Needs, tmp_path: Path) -> None:
 
 def test_an_id_that_is_used_again_lets_no_write_through(tmp_path: Path) -> None:
     """F55: a read, its cancellation and a write under the same id, all in one piece: the server sees no write."""
-    command = faker("--debug", "--", sys.executable, str(Path(__file__).with_name("targets") / "odd.py"), "tells")
+    command = faker("--debug", "--", sys.executable, str(_ODD), "tells")
     with Wire(command, state=tmp_path) as wire:
         wire.begin()
         wire.ask("tools/list")
@@ -209,6 +211,43 @@ def test_debug_says_it_also_when_no_client_speaks(needs: Needs, tmp_path: Path) 
             seen += chunk
         assert wire.begin()["result"]["serverInfo"]
         assert wire.end()[0] == 0
+
+
+def test_a_call_that_is_kept_waiting_is_recorded_as_a_fault(tmp_path: Path) -> None:
+    """F64, F65: a timeout made on purpose lasts until the client gives up, and is a fault in the session."""
+    from belljar.faker.sessions import FILE, SessionStore
+
+    with Wire(faker("--fault", "*=timeout", "--", sys.executable, str(_ODD)), state=tmp_path) as wire:
+        wire.begin()
+        wire.ask("tools/list")
+        for request, name in enumerate(("get_it", "put_it"), 100):
+            wire.say({"id": request, "method": "tools/call", "params": {"name": name, "arguments": {}}})
+            wire.ask("ping")
+            wire.say({"method": "notifications/cancelled", "params": {"requestId": request}})
+        wire.ask("ping")
+        wire.end()
+    store = SessionStore(tmp_path / "belljar" / "faker" / FILE)
+    (session,) = store.sessions()
+    assert [(event.source, event.is_error) for event in store.events(session.id)] == [("fault", True)] * 2
+    store.close()
+
+
+def test_a_server_that_hangs_after_a_wait_is_given_up_in_time(tmp_path: Path) -> None:
+    """F75: a deadline counts also when it begins long after the client's last word."""
+    options = ("--call-timeout", "1", "--fault", "get_it=latency:300ms")
+    with Wire(faker(*options, "--", sys.executable, str(_ODD), "hangs"), state=tmp_path) as wire:
+        wire.begin()
+        wire.ask("tools/list")
+        params = {"name": "get_it", "arguments": {}}
+        assert "no answer within" in wire.ask("tools/call", params, 20)["error"]["message"]
+
+
+def test_a_world_is_given_longer_than_all_that_it_may_wait_for() -> None:
+    """F75: progress keeps a call for ten times its deadline, a fault for an hour; what ends both is theirs to say."""
+    from belljar.faker import proxy, pump, world
+
+    assert proxy.longest_s(60.0) > 60.0 * pump.LONGEST
+    assert proxy.longest_s(0.1) > world._LONGEST_SILENCE_S
 
 
 def test_every_call_is_recorded(needs: Needs, tmp_path: Path) -> None:
