@@ -10,6 +10,7 @@ so must an Origin, if there is one.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -23,12 +24,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from belljar.errors import unwrapped
 from belljar.faker import _messages as messages
 from belljar.faker.clients import ClientGoneError
 from belljar.faker.http_client import Exchange, HttpClient, SharedClient
 from belljar.faker.targets import MAX_LINE, TargetGoneError
 
 __all__ = ["PATH", "Sessions", "application", "is_loopback"]
+
+_logger = logging.getLogger("belljar.faker")
 
 PATH = "/mcp"
 _SESSION = "mcp-session-id"
@@ -101,9 +105,14 @@ class Sessions:
 
     async def _run(self, client: HttpClient, session: str) -> None:
         try:
-            await self._serve(client)
+            with unwrapped():
+                await self._serve(client)
         except TargetGoneError as exc:
             client.fail(f"the server {exc}")
+        except Exception:
+            # Of one session; the others have no part in it.
+            _logger.exception("a fault in the faker ends a session")
+            client.fail("a fault in the faker; see it with --debug")
         finally:
             client.close()
             self.end(session)

@@ -4,7 +4,8 @@ Every message is a POST of its own. The answer to a request comes in its body, a
 on which the server may say more before; what it says unasked comes on a standing GET stream, which the older protocol
 opens once the client is initialized. What that protocol keeps in headers - the session, the version, in the newer one
 also method and name - is read out of the messages that pass and set here, since our client may not speak HTTP at all.
-The newer protocol has no cancellation on this wire: the POST is closed.
+The newer protocol has no cancellation on this wire: the POST is closed. In the older one the server is told, and may
+say a last word; then the POST is closed, too.
 
 As in `rpc/upstreams`: bounded in bytes, no compression, no redirects, nothing from the environment but what we are
 given, and no URL or header value in any message.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
@@ -29,9 +31,13 @@ from belljar.rpc.upstreams.programs import TooLong
 
 __all__ = ["HttpTarget", "open_http"]
 
+_logger = logging.getLogger("belljar.faker")
+
 _CONNECT_S = 10.0
 _SEND_S = 10.0
 _GOODBYE_S = 1.0
+# For a server's last word on what was cancelled.
+_LINGER_S = 5.0
 _QUEUE = 64
 _RECONNECTS = 20
 _RECONNECT_S = 0.5
@@ -79,7 +85,9 @@ class HttpTarget:
             pass
         else:
             await self._say(message)
-            if method == "notifications/initialized":
+            if method == "notifications/cancelled":
+                self._linger(message)
+            elif method == "notifications/initialized":
                 self._tasks.start_soon(self._listen)
 
     async def end(self) -> None:
@@ -92,6 +100,10 @@ class HttpTarget:
                     pass
                 self._session = ""
         self._came.close()
+
+    def drop(self) -> None:
+        """Nobody reads any more."""
+        self._coming.close()
 
     # requests
 
@@ -202,16 +214,26 @@ class HttpTarget:
         scope.cancel()
         return True
 
+    def _linger(self, message: messages.Message) -> None:
+        if (scope := self._posts.get(messages.key_of(message.params.get("requestId")))) is not None:
+            scope.deadline = min(scope.deadline, anyio.current_time() + _LINGER_S)
+
     async def _say(self, message: messages.Message) -> None:
         """A notification, or an answer of the client: nobody waits for what comes back."""
+        failed = f"no answer within {_SEND_S:g} s"
         with anyio.move_on_after(_SEND_S):
             try:
-                async with self._stream("POST", message, message.line):
-                    pass
+                async with self._stream("POST", message, message.line) as response:
+                    failed = "" if response.is_success else f"HTTP {response.status_code}"
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as exc:
                 raise TargetGoneError(f"cannot be reached ({type(exc).__name__})") from None
-            except httpx2.HTTPError:
-                pass
+            except httpx2.HTTPError as exc:
+                failed = type(exc).__name__
+        if failed and message.method is None:
+            # The server waits for it, and nobody else would say why.
+            _logger.warning("an answer of the client did not reach the server: %s", failed)
+        elif failed:
+            _logger.debug("a notification of the client did not reach the server: %s", failed)
 
     async def _listen(self) -> None:
         """The standing stream; a server without one says so."""
@@ -303,4 +325,5 @@ async def open_http(spec: ServerSpec) -> AsyncGenerator[HttpTarget]:
         finally:
             with anyio.CancelScope(shield=True):
                 await target.end()
+            target.drop()
             tasks.cancel_scope.cancel()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from belljar.faker.calls import Tool
+from belljar.rpc.world import JsonValue
 
 __all__ = ["MAX_PAGES", "MAX_TOOLS", "Toolbox"]
 
@@ -63,8 +64,13 @@ class Toolbox:
         """Whether the name of this tool still stands for it, and for nothing else, as far as anybody can know."""
         return self.fresh and tool.name not in self.twice and self.tools.get(tool.name) == tool
 
-    def page(self, cursor: str | None, result: Mapping[str, Any], generation: int) -> bool:
-        """Take in a page that was asked for in this generation; whether it was the last one of its list."""
+    def page(self, cursor: JsonValue, result: Mapping[str, Any], generation: int) -> bool:
+        """Take in a page that was asked for in this generation; whether it was the last one of its list.
+
+        A cursor may be anything that a client makes up.
+        """
+        if not isinstance(cursor, str | None):
+            return False
         listing = _Listing(generation) if cursor is None else self._unfinished.pop(cursor, None)
         if listing is None:
             return False

@@ -6,9 +6,10 @@ import contextlib
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,18 @@ import anyio.to_thread
 import httpx2
 import psutil
 import pytest
+import uvicorn
 from mcp import Client, StdioServerParameters, stdio_client
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
 
+from belljar.faker import http_target
+from belljar.faker.entries import endpoint as endpoint_of
+from belljar.faker.http_client import HttpClient
+from belljar.faker.http_server import Sessions
+from belljar.faker.http_target import HttpTarget, open_http
 from tests.faker.wire import Wire, faker
 
 pytestmark = pytest.mark.anyio
@@ -122,6 +133,83 @@ def test_no_other_address_is_bound(tmp_path: Path) -> None:
     with Wire(faker("--http", "0.0.0.0:0", "--", "cat"), state=tmp_path) as wire:
         code, err = wire.end()
         assert (code, "address of this machine" in err) == (2, True)
+
+
+async def test_a_fault_of_ours_ends_one_session(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever one client finds to break us with, the others are served on."""
+
+    async def serve(client: HttpClient) -> None:
+        with client._incoming:
+            if await client.receive() == b"break":
+                raise TypeError
+
+    with anyio.fail_after(_DEADLINE_S):
+        async with Sessions.open(serve) as sessions:
+            (broken, first), (whole, second) = begun = [sessions.begin() or ("", HttpClient()) for _ in range(2)]
+            assert all(session for session, _ in begun)
+            await first.put(b"break")
+            while sessions.find(broken) is not None:
+                await anyio.lowlevel.checkpoint()
+            assert sessions.find(whole) is second
+    assert "a fault in the faker" in caplog.text
+
+
+class _Stubborn:
+    """A server of the older protocol that answers no call and takes no answer."""
+
+    def __init__(self) -> None:
+        self.closed = anyio.Event()
+        self.called = anyio.Event()
+
+    async def handle(self, request: Request) -> Response:
+        message = await request.json()
+        if message.get("method") == "initialize":
+            result = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {}}
+            return JSONResponse({"jsonrpc": "2.0", "id": message["id"], "result": result})
+        if "method" not in message:
+            return Response(status_code=500)
+        return StreamingResponse(self._silence(), media_type="text/event-stream") if "id" in message else Response()
+
+    async def _silence(self) -> AsyncIterator[bytes]:
+        try:
+            yield b": well\n\n"
+            self.called.set()
+            await anyio.sleep_forever()
+        finally:
+            self.closed.set()
+
+    @contextlib.asynccontextmanager
+    async def target(self) -> AsyncGenerator[HttpTarget]:
+        app = Starlette(routes=[Route("/mcp", self.handle, methods=["POST"])])
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(server.serve, [sock])
+                async with open_http(endpoint_of(f"http://127.0.0.1:{sock.getsockname()[1]}/mcp", "")) as target:
+                    yield target
+                server.should_exit = True
+
+
+async def test_what_is_given_up_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F75: a call that is not answered in time leaves no connection and no task, in the older protocol as well."""
+    monkeypatch.setattr(http_target, "_LINGER_S", 0.1)
+    stubborn = _Stubborn()
+    with anyio.fail_after(_DEADLINE_S):
+        async with stubborn.target() as target:
+            await target.send(b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}')
+            await target.receive()
+            await target.send(b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}')
+            await stubborn.called.wait()
+            await target.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}')
+            await stubborn.closed.wait()
+
+
+async def test_an_answer_that_is_lost_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """A server that does not take what its client answered waits for ever, and nobody else would know why."""
+    with anyio.fail_after(_DEADLINE_S):
+        async with _Stubborn().target() as target:
+            await target.send(b'{"jsonrpc":"2.0","id":7,"result":{"action":"accept"}}')
+    assert "an answer of the client did not reach the server: HTTP 500" in caplog.text
 
 
 async def test_sessions_end(tmp_path: Path) -> None:

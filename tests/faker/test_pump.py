@@ -267,6 +267,16 @@ def test_a_list_asked_for_before_the_tools_changed_is_stale() -> None:
     assert not driven.pump.toolbox.fresh
 
 
+@pytest.mark.parametrize("passthrough", [False, True])
+@pytest.mark.parametrize("cursor", [[], {}, 5, True, ["more"]])
+def test_a_cursor_that_is_none_is_no_list(passthrough: bool, cursor: Any) -> None:
+    """A client that makes one up gets what the server says of it, and nothing is learned from that."""
+    driven = Driven(passthrough=passthrough)
+    driven.client(id=1, method="tools/list", params={"cursor": cursor})
+    assert told(driven.target(id=1, result={"tools": TOOLS}))[0]["id"] == 1
+    assert not driven.pump.toolbox.fresh
+
+
 def test_tools_that_change_while_they_are_listed_are_listed_again() -> None:
     """A call waits for a list that is still true when it comes; for one that never is, it does not wait for ever."""
     driven = Driven()
