@@ -38,7 +38,7 @@ def _classify(
     ] = None,
     overrides: Annotated[Path | None, typer.Option(metavar="FILE", help="What you know better, as JSON.")] = None,
     ignore_annotations: Annotated[
-        bool, typer.Option("--ignore-annotations", help="Judge by names alone, whatever a server says of itself.")
+        bool, typer.Option("--ignore-annotations", help="Believe no server that says that it only reads.")
     ] = False,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="A belljar.toml.")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Log what happens to stderr.")] = False,

@@ -124,8 +124,9 @@ def world(wanted: Wanted) -> Generator[FakeWorld]:
 
 
 def _classifying(wanted: Wanted) -> ClassifyOptions:
+    annotations = not wanted.ignore_annotations
     if wanted.overrides is None:
-        return ClassifyOptions()
+        return ClassifyOptions(annotations=annotations)
     from belljar.cli import _faker_classify
 
-    return _faker_classify.overrides_in(Path(wanted.overrides))
+    return _faker_classify.overrides_in(Path(wanted.overrides), annotations=annotations)

@@ -35,6 +35,7 @@ class Wanted:
     passthrough: bool = False
     real: bool = True
     overrides: str | None = None
+    ignore_annotations: bool = False
     world_file: str | None = None
     faults: tuple[str, ...] = ()
     seed: int = 0

@@ -28,6 +28,9 @@ _WorldFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Keep the faked state here, shared with other fakers.")
 ]
 _Overrides = Annotated[Path | None, typer.Option(metavar="FILE", help="What you know better about tools, as JSON.")]
+_IgnoreAnnotations = Annotated[
+    bool, typer.Option("--ignore-annotations", help="Do not believe servers when they say what only reads.")
+]
 _Fault = Annotated[list[str] | None, typer.Option(metavar="SPEC", help="As of `belljar faker`. Repeatable.")]
 _Seed = Annotated[int | None, typer.Option(metavar="N", help="As of `belljar faker`.")]
 _Instruction = Annotated[str | None, typer.Option("--ai-instruction", metavar="TEXT", help="As of `belljar faker`.")]
@@ -52,13 +55,14 @@ def _create(
     ] = None,
     world_file: _WorldFile = None,
     overrides: _Overrides = None,
+    ignore_annotations: _IgnoreAnnotations = False,
     fault: _Fault = None,
     seed: _Seed = None,
     ai_instruction: _Instruction = None,
     force: _Force = False,
 ) -> None:
     """Write an entry into an mcp.json that starts a faker before a server."""
-    options = _options(world_file, overrides, fault, seed, ai_instruction)
+    options = _options(world_file, overrides, ignore_annotations, fault, seed, ai_instruction)
     _end(lambda: _write_entry(name, words or [], command, args or [], file, env or [], options, force))
 
 
@@ -69,6 +73,7 @@ def _convert(
     ] = None,
     world_file: _WorldFile = None,
     overrides: _Overrides = None,
+    ignore_annotations: _IgnoreAnnotations = False,
     fault: _Fault = None,
     seed: _Seed = None,
     ai_instruction: _Instruction = None,
@@ -78,7 +83,7 @@ def _convert(
 
     What entries keep in `env` and `headers` stays out of every command line.
     """
-    options = _options(world_file, overrides, fault, seed, ai_instruction)
+    options = _options(world_file, overrides, ignore_annotations, fault, seed, ai_instruction)
     _end(lambda: _fake_all(file, output, options, force))
 
 
@@ -91,6 +96,7 @@ def _end(body: Any) -> None:
 def _options(
     world_file: Path | None,
     overrides: Path | None,
+    ignore_annotations: bool,
     faults: list[str] | None,
     seed: int | None,
     instruction: str | None,
@@ -99,6 +105,7 @@ def _options(
     words: list[str] = []
     for option, path in ("--world-file", world_file), ("--overrides", overrides):
         words += [] if path is None else [option, str(path.absolute())]
+    words += ["--ignore-annotations"] if ignore_annotations else []
     for option, value in ("--seed", seed), ("--ai-instruction", instruction):
         words += [] if value is None else [option, str(value)]
     return words + [word for fault in faults or () for word in ("--fault", fault)]

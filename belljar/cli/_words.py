@@ -73,7 +73,7 @@ _FAKER = Plain(
         "--config".split()
     ),
     many=frozenset({"--args", "--env", "--fault"}),
-    flags=frozenset({"--passthrough", "--no-real", "--debug"}),
+    flags=frozenset({"--passthrough", "--no-real", "--ignore-annotations", "--debug"}),
     names={"--no-real": "no_real"},
 )
 _SEED = re.compile(r"[0-9]{1,9}")

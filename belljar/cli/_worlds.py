@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from belljar.cli._running import Wanted
     from belljar.config import Config
+    from belljar.rpc.policy import Trust
     from belljar.rpc.upstreams import RealWorld
     from belljar.rpc.world import World
 
@@ -33,16 +34,16 @@ def check(name: str) -> None:
         raise ConfigError(f"--world {show.name(name)}: there are real, dry (reads are real), fake and session:ID")
 
 
-def over(wanted: Wanted, config: Config, servers: RealWorld) -> AbstractContextManager[World]:
-    """The world that is wanted, over the real servers.
+def over(wanted: Wanted, config: Config, servers: RealWorld, trust: Trust) -> AbstractContextManager[World]:
+    """The world that is wanted, over the real servers; `trust` says whose annotations are believed.
 
     Raises:
         ConfigError: it cannot be opened.
     """
-    return _faked(wanted, config, servers) if wanted.world in _FAKED else nullcontext(servers)
+    return _faked(wanted, config, servers, trust) if wanted.world in _FAKED else nullcontext(servers)
 
 
-def _faked(wanted: Wanted, config: Config, servers: RealWorld) -> AbstractContextManager[World]:
+def _faked(wanted: Wanted, config: Config, servers: RealWorld, trust: Trust) -> AbstractContextManager[World]:
     from contextlib import contextmanager
 
     from belljar.faker.under_run import FakedRun
@@ -53,6 +54,7 @@ def _faked(wanted: Wanted, config: Config, servers: RealWorld) -> AbstractContex
     @contextmanager
     def opened() -> Generator[World]:
         with open_world(options) as world:
-            yield FakedRun(servers, world, config.limits, name=cast("Literal['fake', 'dry']", wanted.world))
+            name = cast("Literal['fake', 'dry']", wanted.world)
+            yield FakedRun(servers, world, config.limits, trust, name=name)
 
     return opened()

@@ -86,6 +86,9 @@ def _faker(
     overrides: Annotated[
         str | None, typer.Option(metavar="FILE", help="What you know better about its tools, as JSON.")
     ] = None,
+    ignore_annotations: Annotated[
+        bool, typer.Option("--ignore-annotations", help="Do not believe the server when it says what only reads.")
+    ] = False,
     world_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="Keep the faked state here, shared with other fakers.")
     ] = None,
@@ -120,6 +123,7 @@ def _faker(
         passthrough=passthrough,
         real=real,
         overrides=overrides,
+        ignore_annotations=ignore_annotations,
         world_file=world_file,
         fault=fault,
         seed=seed,

@@ -4,9 +4,9 @@
 
 An annotation is the server's own word and can be false; it still stands above the name, because a server that lies can
 call its tools anything. What it cannot do is speak with two tongues: `readOnlyHint` together with `destructiveHint` is
-a write. Whoever does not believe a server's annotations leaves them out (`ClassifyOptions.annotations`), and whoever
-knows better writes an override. A description is a stranger's text as well and may only make a write of what looked
-like a read.
+a write. Whoever does not believe a server's annotations (`ClassifyOptions.annotations`) still heeds those that say
+"write", and whoever knows better writes an override. A description is a stranger's text as well and may only make a
+write of what looked like a read.
 
 How a name is read, after splitting it into words:
 
@@ -79,7 +79,7 @@ class ClassifyOptions:
     overrides: tuple[Override, ...] = ()
     """The first that fits wins."""
     annotations: bool = True
-    """Whether the server's own annotations are believed."""
+    """Whether the server is believed that a tool only reads. That one writes is always believed."""
     verdicts: Mapping[str, Verdict] = field(default_factory=dict[str, Verdict])
     """Of tools that were unknown, as something else judged them, by name: asked last."""
 
@@ -91,7 +91,8 @@ def classify(tool: Tool, options: ClassifyOptions | None = None, *, server: str 
     for override in options.overrides:
         if fnmatchcase(tool.name, override.pattern) or fnmatchcase(f"{server}:{tool.name}", override.pattern):
             return Verdict(override.operation, override.risk or _risk(spelled, override.operation), "override")
-    if options.annotations and (annotated := _annotated(tool, spelled)) is not None:
+    annotated = _annotated(tool, spelled)
+    if annotated is not None and (options.annotations or annotated.operation == "write"):
         return annotated
     named = _named(spelled)
     if named.reason == "unknown name":

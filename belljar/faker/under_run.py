@@ -3,6 +3,9 @@
 The bridge knows it as any other world, so grants, ledger and trace are what they always are; policy and trust judge
 the real servers' own lists of tools, which is all that is ever asked of them in a fake run. Each answer says where it
 came from: `real`, or `fake` and how, so that a trace can tell how much of it happened.
+
+What a server says of its tools is believed as far as the policy believes it: of a server the user trusts, for tools as
+they were pinned. Without that, "only reads" is a stranger's word, and would lead a write past the fake world.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from belljar.errors import Code, UpstreamError
 from belljar.faker.calls import Ask, Call, RealError, Reply, Tool
 from belljar.faker.world import FakeWorld
 from belljar.limits import Limits
+from belljar.rpc.policy import Trust
 from belljar.rpc.upstreams.values import value_of_result
 from belljar.rpc.world import Answer, JsonValue, ToolInfo, World
 
@@ -38,10 +42,13 @@ class Servers(World, Protocol):
 class FakedRun:
     """A `World`. `name` is `dry` where reads reach the servers, `fake` where only their lists of tools do."""
 
-    def __init__(self, servers: Servers, world: FakeWorld, limits: Limits, *, name: Literal["fake", "dry"]) -> None:
+    def __init__(
+        self, servers: Servers, world: FakeWorld, limits: Limits, trust: Trust, *, name: Literal["fake", "dry"]
+    ) -> None:
         self._servers = servers
         self._world = world
         self._limits = limits
+        self._trust = trust
         self._name = name
         self._tools: dict[str, tuple[Mapping[str, ToolInfo], dict[str, Tool]]] = {}
 
@@ -78,7 +85,7 @@ class FakedRun:
 
         is_dry = self._name == "dry"
         ask = self._ask(infos) if is_dry else None
-        call = Call(tool.server, tools.get(tool.name) or _tool(tool), args, tools=tools, ask=ask)
+        call = Call(tool.server, tools.get(tool.name) or _tool(tool, believed=False), args, tools=tools, ask=ask)
         reply = await self._world.call(call, real if is_dry else None)
         return self._answer(tool, reply, failed)
 
@@ -120,9 +127,14 @@ class FakedRun:
         """The tools as the fake world knows them; the same objects until the list changes."""
         known = self._tools.get(server)
         if known is None or known[0] is not infos:
-            known = infos, {name: _tool(info) for name, info in infos.items() if not info.unavailable}
+            there = [info for info in infos.values() if not info.unavailable]
+            known = infos, {info.name: _tool(info, believed=self._believed(info)) for info in there}
             self._tools[server] = known
         return known[1]
+
+    def _believed(self, info: ToolInfo) -> bool:
+        pin = self._trust.pinned(info.server, info.name)
+        return pin is not None and pin == info.digest and self._trust.trusted(info.server)
 
 
 def _source(reply: Reply) -> tuple[str, str]:
@@ -132,12 +144,15 @@ def _source(reply: Reply) -> tuple[str, str]:
     return "real" if is_real else "fake", how
 
 
-def _tool(info: ToolInfo) -> Tool:
+def _tool(info: ToolInfo, *, believed: bool) -> Tool:
+    annotations = dict(info.annotations)
+    if info.read_only and not believed:
+        del annotations["readOnlyHint"]  # what it says of its writes stays: a warning needs no trust
     listed: dict[str, JsonValue] = {
         "name": info.name,
         "description": info.description,
         "inputSchema": info.input_schema,
-        "annotations": info.annotations,
+        "annotations": annotations,
     }
     if info.output_schema is not None:
         listed["outputSchema"] = info.output_schema

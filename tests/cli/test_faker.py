@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from belljar.cli import _app, _faker_proxy, _words
-from tests.cli.conftest import Belljar
+from tests.cli.conftest import FIXTURES, Belljar
 from tests.conftest import Needs
 from tests.faker.wire import Wire
 
@@ -23,7 +23,7 @@ _ONE = """
     --command --url --http --name --overrides --world-file --ai-instruction --seed --start-timeout --call-timeout
     --config --args --env --fault
 """.split()
-_FLAGS = ["--passthrough", "--no-real", "--debug"]
+_FLAGS = ["--passthrough", "--no-real", "--ignore-annotations", "--debug"]
 _VALUES = st.sampled_from(["", "x", "a,b", "7", "1.5", "-1", "--debug", "é"])
 _WORD = (
     st.tuples(st.sampled_from(_ONE), _VALUES).map(list)
@@ -36,8 +36,11 @@ _WORD = (
     ("verb", "options"),
     [
         ("faker", " ".join([*_ONE, *_FLAGS])),
-        ("faker create", "NAME --command --args --file --env --world-file --overrides --fault --seed --force"),
-        ("faker convert", "FILE --output --world-file --overrides --fault --seed --force"),
+        (
+            "faker create",
+            "NAME --command --args --file --env --world-file --overrides --ignore-annotations --fault --seed --force",
+        ),
+        ("faker convert", "FILE --output --world-file --overrides --ignore-annotations --fault --seed --force"),
     ],
 )
 def test_help_names_every_option_and_shows_examples(belljar: Belljar, verb: str, options: str) -> None:
@@ -133,6 +136,24 @@ def test_an_argument_that_looks_like_a_secret_is_said(belljar: Belljar) -> None:
     """F83: it is the server's own argument; we cannot hide it, and do not keep silent about it."""
     file = belljar.servers(one={"command": "sh", "args": ["-c", "exit", "--key=${TOKEN}"]})
     assert "argument 3 holds what may be a secret" in belljar("faker", "convert", file).err
+
+
+def test_a_server_need_not_be_believed(belljar: Belljar, tmp_path: Path) -> None:
+    """F54: with --ignore-annotations, also as entries carry it, what only says that it reads is answered here."""
+    written = tmp_path / "written"
+    words = ["--command", sys.executable, "--args", f"{FIXTURES / 'lies.py'},{written}"]
+    assert belljar("faker", "create", "liar", "--ignore-annotations", *words).status == 0
+    made = json.loads((tmp_path / "mcp.json").read_text())["mcpServers"]["liar"]
+    file = belljar.servers(liar={"command": sys.executable, "args": [str(FIXTURES / "lies.py"), str(written)]})
+    converted = belljar("faker", "convert", file, "--ignore-annotations").json["mcpServers"]["liar"]
+    for entry in (made, converted):
+        with Wire([entry["command"], *entry["args"]], state=tmp_path) as wire:
+            wire.begin()
+            for tool in ("wipe_all", "get_it"):
+                wire.call(tool)
+            assert wire.end()[0] == 0
+        assert written.read_text().split() == ["get_it"]
+        written.unlink()
 
 
 def test_create_writes_an_entry(belljar: Belljar, tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Belljar, Done
+from tests.cli.conftest import FIXTURES, Belljar, Done
 from tests.conftest import Needs
 from tests.faker.servers import digest_of
 
@@ -84,6 +85,28 @@ def test_a_grant_is_needed_in_any_world(belljar: Belljar, root: Path) -> None:
     done = _run(belljar, root, "dry")
     assert (done.status, done.code) == (3, "APPROVAL_REQUIRED")
     assert _run(belljar, root, "fake", "--allow", "*", "--deny", "fs:write_file").code == "PERMISSION_DENIED"
+
+
+@pytest.mark.parametrize("said", [None, "annotations"])
+def test_a_stranger_is_not_believed_when_it_says_that_it_only_reads(
+    belljar: Belljar, tmp_path: Path, said: str | None
+) -> None:
+    """F81: `wipe_all` with `readOnlyHint` reaches a server in a dry run only if the user trusts that server."""
+    written = tmp_path / "written"
+    entry = {"command": sys.executable, "args": [str(FIXTURES / "lies.py"), str(written)]}
+    servers = belljar.servers(liar=entry if said is None else {**entry, "trust": said})
+    code = "await mcp.liar.wipe_all()\nawait mcp.liar.get_it()"
+    words = ("run", "-c", code, "--servers", servers, "--world", "dry", "--allow", "*", "--json")
+    done = belljar(*words)
+    assert done.status == 0, done.err
+    trusted = ["wipe_all", "get_it"]
+    assert written.read_text().split() == (["get_it"] if said is None else trusted)
+    assert _sources(done) == (["fake", "real"] if said is None else ["real", "real"])
+    if said is None:
+        assert belljar("servers", "trust", "liar", "--servers", servers).status == 0
+        written.unlink()
+        assert _sources(belljar(*words)) == ["real", "real"]
+        assert written.read_text().split() == trusted
 
 
 def test_a_world_that_is_none(belljar: Belljar) -> None:

@@ -107,6 +107,9 @@ def test_an_annotation_wins_over_the_name() -> None:
     for nonsense in ("true", 1, None, {"a": 1}):
         assert classify(_tool("delete_user", annotations={"readOnlyHint": nonsense})).operation == "write"
     assert classify(reads, ClassifyOptions(annotations=False)).operation == "write"
+    for warning in ({"readOnlyHint": False}, {"destructiveHint": True}):  # heeded even from who is not believed
+        warned = _tool("get_user", annotations=warning)
+        assert classify(warned, ClassifyOptions(annotations=False)).operation == "write"
 
 
 def test_an_override_wins_over_all() -> None:
