@@ -23,9 +23,8 @@ The risk comes from the riskiest verb of the name, whoever said that it writes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, cast
 
 from belljar import show
@@ -33,6 +32,7 @@ from belljar.errors import ConfigError
 from belljar.faker import _verbs
 from belljar.faker._names import words
 from belljar.faker.calls import Operation, Risk, Tool, Verdict
+from belljar.faker.patterns import fits
 from belljar.rpc.world import JsonValue
 
 __all__ = ["ClassifyOptions", "Override", "classify", "overrides_of"]
@@ -80,8 +80,6 @@ class ClassifyOptions:
     """The first that fits wins."""
     annotations: bool = True
     """Whether the server is believed that a tool only reads. That one writes is always believed."""
-    verdicts: Mapping[str, Verdict] = field(default_factory=dict[str, Verdict])
-    """Of tools that were unknown, as something else judged them, by name: asked last."""
 
 
 def classify(tool: Tool, options: ClassifyOptions | None = None, *, server: str = "") -> Verdict:
@@ -89,14 +87,12 @@ def classify(tool: Tool, options: ClassifyOptions | None = None, *, server: str 
     options = options or ClassifyOptions()
     spelled = words(tool.name)
     for override in options.overrides:
-        if fnmatchcase(tool.name, override.pattern) or fnmatchcase(f"{server}:{tool.name}", override.pattern):
+        if fits(override.pattern, server, tool.name):
             return Verdict(override.operation, override.risk or _risk(spelled, override.operation), "override")
     annotated = _annotated(tool, spelled)
     if annotated is not None and (options.annotations or annotated.operation == "write"):
         return annotated
     named = _named(spelled)
-    if named.reason == "unknown name":
-        return options.verdicts.get(tool.name, named)
     return named if named.operation == "write" else _doubted(named, tool, spelled)
 
 

@@ -20,13 +20,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Final, Literal
 
 from belljar import show
 from belljar.errors import ConfigError
 from belljar.faker.calls import Call
 from belljar.faker.generate import Generator
+from belljar.faker.patterns import fits
 
 __all__ = ["ERRORS", "Fault", "Faults", "fault_of", "faults_of_instruction"]
 
@@ -89,8 +89,7 @@ class Fault:
         """Whether a call could meet it."""
         if self.operation not in ("any", operation):
             return False
-        name = call.tool.name
-        return fnmatchcase(name, self.pattern) or fnmatchcase(f"{call.server}:{name}", self.pattern)
+        return fits(self.pattern, call.server, call.tool.name)
 
 
 class Faults:

@@ -138,10 +138,9 @@ class FakedRun:
 
 
 def _source(reply: Reply) -> tuple[str, str]:
-    """Who answered, and how: what the target said is real, also from the cache; all else is not."""
-    is_real = reply.source == "real" or (reply.source == "cache" and reply.detail == "first real")
+    """Who answered, and how: what the target said is real, all else is not."""
     how = reply.source if reply.detail is None else f"{reply.source}:{reply.detail.replace(' ', '-')}"
-    return "real" if is_real else "fake", how
+    return "real" if reply.source == "real" else "fake", how
 
 
 def _tool(info: ToolInfo, *, believed: bool) -> Tool:

@@ -67,8 +67,6 @@ class WorldOptions:
     """Where what was written is kept and shared; in memory if None."""
     ai: Completer | None = None
     """A model that answers reads where there is no target."""
-    cache_s: float = 0.0
-    """How long a target's answer to a read is kept, if nothing is written; 0 is not at all."""
 
 
 @contextmanager
@@ -95,7 +93,7 @@ class FakeWorld:
         self._verdicts: dict[tuple[str, str], tuple[Tool, Verdict]] = {}
         self._models: dict[str, tuple[Mapping[str, Tool], Model]] = {}
         self._generic: dict[str, GenericModel] = {}
-        self._cache: dict[tuple[str, str, bytes], tuple[float, int, Outcome]] = {}
+        self._cache: dict[tuple[str, str, bytes], tuple[int, Outcome]] = {}
         self._input_checked: dict[tuple[str, str], tuple[Tool, bool]] = {}
 
     def verdict(self, server: str, tool: Tool) -> Verdict:
@@ -274,25 +272,19 @@ class FakeWorld:
         kept = self._cache.get(key)
         if kept is None:
             return None
-        until, version, outcome = kept
-        if version != scene.changes.seen or anyio.current_time() >= until:
+        version, outcome = kept
+        if version != scene.changes.seen:
             del self._cache[key]
             return None
-        return Outcome(outcome.result, "cache", f"first {outcome.source}", synthesized=outcome.synthesized)
+        return Outcome(outcome.result, "cache", "first synthesized", synthesized=True)
 
     def _keep(self, key: tuple[str, str, bytes], version: int, scene: Scene, outcome: Outcome) -> None:
-        """What was made up is kept until something is written; what the target said only for as long as was asked."""
-        if outcome.result.get("isError") is True:
-            return
-        if outcome.synthesized and not scene.asked:
-            until = float("inf")
-        elif scene.asked and self._options.cache_s > 0:
-            until = anyio.current_time() + self._options.cache_s
-        else:
+        """What was made up is kept until something is written; what the target said never is: it may say otherwise."""
+        if outcome.result.get("isError") is True or not outcome.synthesized or scene.asked:
             return
         if len(self._cache) >= _MAX_CACHED:
             self._cache.pop(next(iter(self._cache)))
-        self._cache[key] = until, version, outcome
+        self._cache[key] = version, outcome
 
 
 def _failed(exc: RealError, verdict: Verdict) -> Reply:

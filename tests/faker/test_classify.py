@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from belljar.errors import ConfigError
 from belljar.faker.calls import Operation, Tool
 from belljar.faker.classify import ClassifyOptions, Override, classify, overrides_of
+from belljar.faker.patterns import fits
 
 _LABELLED = Path(__file__).with_name("tools_labelled.txt")
 _OPERATION: dict[str, Operation] = {"r": "read", "w": "write"}
@@ -122,6 +123,16 @@ def test_an_override_wins_over_all() -> None:
     assert options.overrides[0] == Override("git:get_*", "write", "high")
 
 
+@pytest.mark.parametrize("pattern", ["git:*", "*:wipe_all", "evil:wipe_all", "gi*:wipe*"])
+def test_a_tool_cannot_call_itself_another_server_s(pattern: str) -> None:
+    """F54: what is allowed of `git` is not taken by a tool that a server `evil` lists as `git:wipe_all`."""
+    options = ClassifyOptions(overrides_of({pattern: "read"}))
+    assert classify(_tool("git:wipe_all"), options, server="evil").operation == "write"
+    for fitting in ("git:*", "*:git:wipe_all", "evil:git:*", "*"):
+        assert fits(fitting, "git" if fitting == "git:*" else "evil", "git:wipe_all")
+    assert fits("my:git:get_*", "my:git", "get_user")
+
+
 @pytest.mark.parametrize("bad", [[], {"a": "maybe"}, {"a": {"operation": "read", "x": 1}}, {"a": {"risk": "low"}}])
 def test_overrides_that_are_none(bad: object) -> None:
     """What is no override is refused by name, not passed over."""
@@ -164,11 +175,3 @@ def test_no_listed_tool_breaks_it(name: str, description: str, annotations: dict
     verdict = classify(_tool(name, description, annotations=annotations))
     assert verdict.operation in ("read", "write")
     assert verdict.reason.isprintable()
-
-
-def test_a_verdict_for_what_is_unknown_may_come_from_elsewhere() -> None:
-    """Something else may judge unknown tools; it is not asked about known ones."""
-    read = classify(_tool("list_things"))
-    options = ClassifyOptions(verdicts={"xyzzy": read, "delete_it": read})
-    assert classify(_tool("xyzzy"), options).operation == "read"
-    assert classify(_tool("delete_it"), options).operation == "write"
