@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from belljar.cli import _faker_ai, _screen, _setup, _telemetry
+from belljar.config import Config
 from belljar.faker.calls import Tool, Verdict
 from belljar.faker.classify import ClassifyOptions
 from belljar.faker.faults import fault_of
@@ -23,7 +24,7 @@ from belljar.rpc.world import Hop
 if TYPE_CHECKING:
     from belljar.cli._faker_proxy import Wanted
 
-__all__ = ["Parts", "Telling", "opened", "world"]
+__all__ = ["Parts", "Telling", "configured", "opened", "world"]
 
 _FLUSH_S = 1.0
 
@@ -70,6 +71,15 @@ class Telling:
             _screen.note(text)
 
 
+def configured(wanted: Wanted) -> Config:
+    """The settings.
+
+    Raises:
+        ConfigError: there are none to be used.
+    """
+    return _setup.configure(config=None if wanted.config is None else Path(wanted.config))
+
+
 @contextmanager
 def opened(wanted: Wanted, spec: ServerSpec) -> Generator[Parts]:
     """The parts, for as long as something is served.
@@ -77,7 +87,7 @@ def opened(wanted: Wanted, spec: ServerSpec) -> Generator[Parts]:
     Raises:
         ConfigError: an option, or a file of ours that cannot be used.
     """
-    config = _setup.configure(config=None if wanted.config is None else Path(wanted.config))
+    config = configured(wanted)
     recording = open_recording(
         config.paths.state / "faker" / FILE,
         instruction=wanted.ai_instruction or "",
@@ -89,7 +99,7 @@ def opened(wanted: Wanted, spec: ServerSpec) -> Generator[Parts]:
         # The client has gone, or has asked us to: a collector that does not answer must not keep us.
         flush_s=min(_FLUSH_S, config.tracing.exit_flush_s),
     )
-    with world(wanted) as fake, recording as kept:
+    with world(wanted, spec, config) as fake, recording as kept:
         if wanted.debug:
             _screen.note(f"session {kept.session_id}")
         yield Parts(spec, wanted, fake, kept, Telling(wanted, spec, fake))
@@ -104,7 +114,7 @@ def _hop(spec: ServerSpec) -> Hop:
 
 
 @contextmanager
-def world(wanted: Wanted) -> Generator[FakeWorld]:
+def world(wanted: Wanted, spec: ServerSpec, config: Config) -> Generator[FakeWorld]:
     """The fake world.
 
     Raises:
@@ -117,7 +127,7 @@ def world(wanted: Wanted) -> Generator[FakeWorld]:
         instruction=wanted.ai_instruction or "",
         faults=tuple(map(fault_of, wanted.faults)),
         world_file=None if wanted.world_file is None else Path(wanted.world_file),
-        ai=_faker_ai.completer(os.environ),
+        ai=_faker_ai.completer(os.environ, config, spec.secrets),
     )
     with open_world(options) as opened:
         yield opened

@@ -187,7 +187,7 @@ async def _ask_for_tools(wanted: Wanted, spec: ServerSpec) -> None:
     from belljar.faker.proxy import Proxy
     from belljar.faker.targets import TargetGoneError
 
-    with _faker_parts.world(wanted) as world:
+    with _faker_parts.world(wanted, spec, _faker_parts.configured(wanted)) as world:
         listed = _faker_parts.Telling(wanted, spec, world).listed
         async with _target(wanted, spec) as target:
             options = _options(wanted, spec)

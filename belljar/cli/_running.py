@@ -200,7 +200,7 @@ async def _in_a_jar(
 
             trust = UserTrust(_setup.trust_store(config), specs)
             servers = await stack.enter_async_context(_setup.upstreams(config, specs))
-            world = PinningWorld(stack.enter_context(_worlds.over(wanted, config, servers, trust)), trust)
+            world = PinningWorld(stack.enter_context(_worlds.over(wanted, config, servers, specs, trust)), trust)
             remember = trust.remember
         options = _with_person(wanted, options, remember)
         spans = _telemetry.telemetry()

@@ -11,11 +11,12 @@ from belljar.cli import _faker_ai, _session_world
 from belljar.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from belljar.cli._running import Wanted
     from belljar.config import Config
     from belljar.rpc.policy import Trust
+    from belljar.rpc.servers import ServerSpec
     from belljar.rpc.upstreams import RealWorld
     from belljar.rpc.world import World
 
@@ -34,22 +35,28 @@ def check(name: str) -> None:
         raise ConfigError(f"--world {show.name(name)}: there are real, dry (reads are real), fake and session:ID")
 
 
-def over(wanted: Wanted, config: Config, servers: RealWorld, trust: Trust) -> AbstractContextManager[World]:
+def over(
+    wanted: Wanted, config: Config, servers: RealWorld, specs: Mapping[str, ServerSpec], trust: Trust
+) -> AbstractContextManager[World]:
     """The world that is wanted, over the real servers; `trust` says whose annotations are believed.
 
     Raises:
         ConfigError: it cannot be opened.
     """
-    return _faked(wanted, config, servers, trust) if wanted.world in _FAKED else nullcontext(servers)
+    return _faked(wanted, config, servers, specs, trust) if wanted.world in _FAKED else nullcontext(servers)
 
 
-def _faked(wanted: Wanted, config: Config, servers: RealWorld, trust: Trust) -> AbstractContextManager[World]:
+def _faked(
+    wanted: Wanted, config: Config, servers: RealWorld, specs: Mapping[str, ServerSpec], trust: Trust
+) -> AbstractContextManager[World]:
     from contextlib import contextmanager
 
     from belljar.faker.under_run import FakedRun
     from belljar.faker.world import WorldOptions, open_world
 
-    options = WorldOptions(ai=_faker_ai.completer(os.environ))
+    # Of all servers: what one answered may be an argument of another one's call.
+    secrets = {secret for spec in specs.values() for secret in spec.secrets}
+    options = WorldOptions(ai=_faker_ai.completer(os.environ, config, secrets))
 
     @contextmanager
     def opened() -> Generator[World]:

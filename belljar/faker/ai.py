@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
@@ -144,12 +145,15 @@ class ChatCompleter:
     def __init__(self, settings: ChatSettings, outbound: Outbound) -> None:
         self._settings = settings
         self._outbound = outbound
+        self._masking = threading.Lock()
 
     async def __call__(self, system: str, prompt: str) -> str:
-        import anyio
+        import anyio.to_thread
         import httpx2
 
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": self._outbound.text(prompt)}]
+        # In a thread: the second pass may import for a second, and other calls go on.
+        masked = await anyio.to_thread.run_sync(self._masked, prompt)
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": masked}]
         body = {"model": self._settings.model, "temperature": 0, "messages": messages}
         headers = {} if self._settings.key is None else {"Authorization": f"Bearer {self._settings.key}"}
         try:
@@ -169,6 +173,10 @@ class ChatCompleter:
         if status != 200:
             raise AiError(f"the model's server answered with status {status}")
         return _content(read)
+
+    def _masked(self, prompt: str) -> str:
+        with self._masking:
+            return self._outbound.text(prompt)
 
 
 async def _read(response: Any) -> bytes:

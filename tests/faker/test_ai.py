@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +19,11 @@ from belljar.faker.world import WorldOptions, open_world
 from belljar.tracing.outbound import Outbound
 from belljar.tracing.sanitizer import Sanitizer
 from tests.faker.tracker import Client, value_of
+from tests.faker.wire import Wire, faker
 
 pytestmark = pytest.mark.anyio
 
+_LIES = str(Path(__file__).parents[1] / "fixtures" / "servers" / "lies.py")
 _ISSUES = {"type": "array", "items": {"type": "object"}}
 _SCHEMA = {"type": "object", "properties": {"issues": _ISSUES}, "required": ["issues"]}
 
@@ -99,6 +103,22 @@ async def test_prompts_are_masked(endpoint: _Endpoint) -> None:
     assert "kim@corp" not in sent
     assert "4556737586899855" not in sent
     assert "[EMAIL]" in sent
+
+
+def test_a_server_s_secret_is_no_part_of_a_prompt(endpoint: _Endpoint, tmp_path: Path) -> None:
+    """F58: what a faker's server is told stays between the two, and the second pass looks at a prompt as well."""
+    endpoint.say = _issues
+    env = {"BELLJAR_AI_URL": endpoint.url, "BELLJAR_AI_KEY": "key-of-the-model", "MY_TOKEN": "correct-horse-battery"}
+    command = faker("--no-real", "--ai-instruction", "correct-horse-battery", "--", sys.executable, _LIES, "written")
+    with Wire(command, state=tmp_path, env=env) as wire:
+        wire.begin()
+        wire.ask("tools/list")
+        wire.call("get_it", query="correct-horse-battery key-of-the-model jörg@müller.de")
+        assert wire.end()[0] == 0
+    sent = json.dumps(endpoint.asked, ensure_ascii=False)
+    assert "get_it" in sent
+    for secret in ("correct-horse", "key-of-the", "müller"):
+        assert secret not in sent
 
 
 @pytest.mark.parametrize(
