@@ -44,6 +44,8 @@ class Wanted:
     call_timeout: float = 60.0
     config: str | None = None
     debug: bool = False
+    misuse: str = ""
+    """What is wrong with how the server was named."""
 
     @classmethod
     def of(
@@ -58,7 +60,12 @@ class Wanted:
     ) -> Wanted:
         """The options as they were given."""
         words = rest if rest is not None else [] if command is None else [command, *listed(args or [])]
-        return cls(command=tuple(words), faults=tuple(fault or ()), env=tuple(env or ()), **given)
+        misuse = ""
+        if rest is not None and command is not None:
+            misuse = "name one server; write its command behind -- or in --command, not both"
+        elif args and command is None:
+            misuse = "--args are those of --command; behind -- write them after the command"
+        return cls(command=tuple(words), faults=tuple(fault or ()), env=tuple(env or ()), misuse=misuse, **given)
 
 
 def listed(args: list[str]) -> list[str]:
@@ -83,12 +90,34 @@ def _serve(wanted: Wanted) -> int:
     from belljar.faker import guard
 
     guard.check_depth(os.environ)
+    _check(wanted)
     spec = _spec(wanted, os.environ)
     program = _started(spec) if spec.command and not wanted.http and not wanted.debug else None
 
     import anyio
 
     return anyio.run(_stand, wanted, spec, program)
+
+
+def _check(wanted: Wanted) -> None:
+    """Nothing that was asked for is passed over in silence.
+
+    Raises:
+        ConfigError: options that do not go together.
+    """
+    from belljar.errors import ConfigError
+
+    if wanted.misuse:
+        raise ConfigError(wanted.misuse)
+    idle = {
+        "--fault": wanted.faults,
+        "--no-real": not wanted.real,
+        "--world-file": wanted.world_file is not None,
+        "--seed": wanted.seed,
+        "--ai-instruction": wanted.ai_instruction,
+    }
+    if wanted.passthrough and (given := [option for option, value in idle.items() if value]):
+        raise ConfigError(f"--passthrough lets everything through as it is; leave out {', '.join(given)}")
 
 
 def _started(spec: ServerSpec) -> Program:
@@ -117,6 +146,8 @@ def _spec(wanted: Wanted, environ: Mapping[str, str]) -> ServerSpec:
     url = wanted.url or ("" if wanted.command else environ.get(entries.URL, ""))
     if bool(url) == bool(wanted.command):
         raise ConfigError("name one server; write -- and its command, or --url")
+    if url and wanted.env:
+        raise ConfigError("--env is for a server that is started; one at a URL has no environment of ours")
     if url:
         return entries.endpoint(url, environ.get(entries.HEADERS, ""), name=wanted.name or "")
     return guard.spec_of(wanted.command, environ, cwd=Path.cwd(), names=wanted.env, name=wanted.name or "")

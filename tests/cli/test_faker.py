@@ -58,6 +58,25 @@ def test_a_command_without_its_dashes(belljar: Belljar) -> None:
     assert "write -- before its command" in done.err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--passthrough", "--fault", "*=EIO", "--", "cat"], "leave out --fault"),
+        (["--passthrough", "--no-real", "--seed", "7", "--", "cat"], "leave out --no-real, --seed"),
+        (["--passthrough", "--world-file", "w.db", "--", "cat"], "leave out --world-file"),
+        (["--passthrough", "--ai-instruction", "a full disk", "--", "cat"], "leave out --ai-instruction"),
+        (["--command", "cat", "--", "cat"], "not both"),
+        (["--args", "a,b", "--", "cat"], "--args"),
+        (["--args", "a,b", "--url", "http://127.0.0.1:9/mcp"], "--args"),
+        (["--env", "TOKEN", "--url", "http://127.0.0.1:9/mcp"], "--env"),
+    ],
+)
+def test_no_option_is_passed_over_in_silence(belljar: Belljar, words: list[str], said: str) -> None:
+    """What does not go together is one line that says what to leave out, and no server is started."""
+    done = belljar("faker", *words)
+    assert (done.status, said in done.err, len(done.err.strip().splitlines())) == (2, True, 1), done.err
+
+
 @pytest.fixture(scope="module")
 def wanted() -> Any:
     """What the declared options make of some words; None if they complain."""
