@@ -107,6 +107,15 @@ class FakeWorld:
     async def call(self, call: Call, real: Real | None) -> Reply:
         """The answer; a write never reaches `real` while safety is on."""
         verdict = self.verdict(call.server, call.tool)
+        try:
+            return await self._reply(call, real, verdict)
+        except Exception as exc:  # noqa: BLE001 - a bug or a file ends one call, and never lets a write through
+            _log.error("the fake world could not answer %s: %s", show.name(call.tool.name), type(exc).__qualname__)
+            _log.debug("the fake world could not answer", exc_info=True)
+            sorry = results.error("the fake world cannot answer this call")
+            return Reply(sorry, "synthesized", verdict, intercepted=verdict.operation == "write")
+
+    async def _reply(self, call: Call, real: Real | None, verdict: Verdict) -> Reply:
         writes = verdict.operation == "write"
         if self._faults is not None and (fault := await self._failing(call, verdict)) is not None:
             return fault
@@ -136,12 +145,6 @@ class FakeWorld:
         except (Refusal, OverlayFullError) as exc:
             message = results.error("ENOSPC: " + str(exc) if isinstance(exc, OverlayFullError) else str(exc))
             return Reply(message, "overlay", verdict, real_used=scene.asked, intercepted=writes)
-        except Exception as exc:  # noqa: BLE001 - a model's bug ends one call, and never lets a write through
-            _log.error("the fake world could not answer %s: %s", show.name(call.tool.name), type(exc).__qualname__)
-            _log.debug("the fake world could not answer", exc_info=True)
-            return Reply(
-                results.error("the fake world cannot answer this call"), "synthesized", verdict, intercepted=writes
-            )
         ai = pretended is not None and scene.asked
         return Reply(
             outcome.result,
@@ -159,27 +162,33 @@ class FakeWorld:
         assert self._options.ai is not None
         space = f"ai\n{call.server}\n{self._options.instruction}"
         about = jsontext.dump([call.tool.name, dict(sorted(call.args.items()))])
-        changes = Changes(self._overlay)
-        kept = changes.get(space, about)
+        kept = Changes(self._overlay).get(space, about)
         if kept is None:
             try:
                 with call.way.asking_ai():
-                    kept = await answer_of(self._options.ai, call, self.generator)
-            except AiError as exc:
+                    said = await answer_of(self._options.ai, call, self.generator)
+                kept = await self._kept(space, about, said)
+            except (AiError, OverlayFullError) as exc:
                 _log.warning("no answer of a model for %s: %s", show.name(call.tool.name), exc)
                 return None
-            changes = Changes(self._overlay)
-            if (first := changes.get(space, about)) is not None:
-                kept = first
-            else:
-                changes.set(space, about, kept)
-                changes.commit()
         answer = cast("results.Answer", kept)
 
         async def pretend() -> dict[str, JsonValue]:
             return answer
 
         return pretend
+
+    async def _kept(self, space: str, about: str, said: JsonValue) -> JsonValue:
+        """What is there from now on: this, or what somebody else was told meanwhile."""
+        for _ in range(_TRIES):
+            changes = Changes(self._overlay)
+            if (first := changes.get(space, about)) is not None:
+                return first
+            changes.set(space, about, said)
+            if changes.commit():
+                return said
+            await anyio.lowlevel.checkpoint()
+        raise AiError("the fake world is busy")
 
     async def _answered(self, scene: Scene) -> Outcome:
         key = self._cached_as(scene)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,10 +18,11 @@ import pytest
 from belljar.errors import ConfigError
 from belljar.faker.ai import ChatCompleter, ChatSettings, chat_settings
 from belljar.faker.calls import Tool
-from belljar.faker.world import WorldOptions, open_world
+from belljar.faker.overlay import Changes, Overlay
+from belljar.faker.world import FakeWorld, WorldOptions, open_world
 from belljar.tracing.outbound import Outbound
 from belljar.tracing.sanitizer import Sanitizer
-from tests.faker.tracker import Client, value_of
+from tests.faker.tracker import Client, text_of, value_of
 from tests.faker.wire import Wire, faker
 
 pytestmark = pytest.mark.anyio
@@ -133,6 +137,45 @@ async def test_what_cannot_be_used_falls_back_to_the_generator(endpoint: _Endpoi
         reply = await Client(world, None, tools)("list_issues")
         assert (reply.source, reply.ai) == ("synthesized", False)
         assert reply.result == (await Client(plain, None, tools)("list_issues")).result
+
+
+async def test_a_world_that_cannot_keep_an_answer_says_so(
+    endpoint: _Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F58: a world file that is locked or full is an answer that says so, and never an exception."""
+    endpoint.say = _issues
+    monkeypatch.setattr("belljar.faker.overlay._BUSY_S", 0.05)
+    file = tmp_path / "world.db"
+    with open_world(replace(_options(endpoint), world_file=file)) as world:
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            assert (await Client(world, None)("list_issues", repo="r")).is_error
+        assert (await Client(world, None)("list_issues", repo="r")).source == "ai"
+    options = _options(endpoint)
+    with Overlay(max_bytes=10) as full:
+        assert "ENOSPC" in text_of(await Client(FakeWorld(options, full), None)("list_labels"))
+
+
+async def test_two_who_ask_at_once_are_told_the_same(endpoint: _Endpoint, tmp_path: Path) -> None:
+    """F58, F80: one question has one answer, also where somebody writes before it is kept."""
+    told = iter(range(9))
+    endpoint.say = lambda _: json.dumps({"text": f"answer {next(told)}"})
+    file = tmp_path / "world.db"
+    with open_world(replace(_options(endpoint), world_file=file)) as one, Overlay(file) as other:
+        commit = one._overlay.commit
+
+        def late(*args: Any) -> bool:
+            one._overlay.commit = commit
+            other.refresh()
+            changes = Changes(other)
+            changes.set("else", "n", 1)
+            assert changes.commit()
+            return commit(*args)
+
+        one._overlay.commit = late  # pyright: ignore[reportAttributeAccessIssue]
+        said = [text_of(await Client(one, None)("list_labels")) for _ in range(2)]
+    assert said[0] == said[1]
+    assert len(endpoint.asked) == 1
 
 
 async def test_a_silent_model_is_given_up(endpoint: _Endpoint) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from belljar.faker.calls import Reply
+from belljar.faker.calls import Ask, Call, RealError, Reply
 from belljar.faker.classify import classify
-from belljar.faker.world import WorldOptions, open_world
+from belljar.faker.world import FakeWorld, WorldOptions, open_world
 from tests.conftest import Needs
 from tests.faker.servers import Faked, Server, digest_of
 
@@ -69,6 +69,30 @@ def test_the_four_tools_that_write(server: Server) -> None:
     writes = {name: classify(tool).risk for name, tool in server.tools.items() if classify(tool).operation == "write"}
     assert writes == {"edit_file": "medium", "create_directory": "medium", "move_file": "medium", "write_file": "high"}
     assert len(server.tools) == 14
+
+
+@pytest.mark.parametrize("fails", [RealError(-32000, "gone"), {"content": [], "isError": True}, {"content": []}])
+def test_no_answer_is_not_every_folder(server: Server, canary: Path, fails: RealError | dict[str, Any]) -> None:
+    """F55: while the server cannot say which folders it allows, none is: nothing is written, not even in a fake."""
+
+    async def ask(tool: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        if tool != "list_allowed_directories":
+            return await server.answer(tool, args)
+        if isinstance(fails, RealError):
+            raise fails
+        return fails
+
+    async def written(world: FakeWorld, path: str, ask: Ask) -> Reply:
+        args = {"path": path, "content": "x"}
+        call = Call(server.name, server.tools["write_file"], args, tools=server.tools, ask=ask)
+        return await world.call(call, None)
+
+    with open_world() as world:
+        for path in ("/etc/passwd", str(canary / "new.txt")):
+            reply = server.portal.call(written, world, path, ask)
+            assert (reply.is_error, reply.intercepted) == (True, True)
+        assert server.portal.call(written, world, "/etc/passwd", server.answer).is_error
+        assert not server.portal.call(written, world, str(canary / "new.txt"), server.answer).is_error
 
 
 def _ops() -> st.SearchStrategy[list[tuple[str, dict[str, Any]]]]:

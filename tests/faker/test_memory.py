@@ -106,3 +106,16 @@ def test_a_graph_without_a_target(servers: tuple[Server, Server]) -> None:
         assert _plain(faked("read_graph").result)["entities"] == [
             json.dumps({"name": "x", "entityType": "t", "observations": []})
         ]
+
+
+def test_a_graph_that_cannot_be_read_is_not_empty(needs: Needs, tmp_path: Path) -> None:
+    """F55: a write onto a graph that its server cannot read fails as it would for real, and nothing is kept of it."""
+    file = tmp_path / "memory.jsonl"
+    file.write_text("no JSON\n")
+    ada = {"name": "Ada", "entityType": "person", "observations": []}
+    with Server(needs("server-memory"), "memory", {"MEMORY_FILE_PATH": str(file)}) as server, open_world() as world:
+        faked = Faked(world, server)
+        reply = faked("create_entities", entities=[ada])
+        assert (reply.is_error, reply.intercepted) == (True, True)
+        _fill(tmp_path)
+        assert faked("create_entities", entities=[ada]).result["structuredContent"] == {"entities": []}

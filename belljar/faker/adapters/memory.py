@@ -64,11 +64,19 @@ class _Graph:
         )
 
     async def load(self) -> None:
-        """What is real, with what was written over it."""
+        """What is real, with what was written over it.
+
+        Raises:
+            Refusal: the server does not show its graph.
+        """
         real: Mapping[str, Any] = {}
         if self._scene.may_ask:
-            value = results.parsed(await self._scene.ask("read_graph"))
-            real = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+            answer = await self._scene.ask("read_graph")
+            value = results.parsed(answer)
+            if answer.get("isError") or not isinstance(value, dict):
+                # What cannot be read is not empty: nothing can be said of a graph that nobody has seen.
+                raise Refusal(results.said(answer) or "the graph cannot be read")
+            real = cast("dict[str, Any]", value)
         for entity in cast("list[Entity]", real.get("entities") or []):
             self._entities.setdefault(str(entity.get("name")), entity)
         for relation in cast("list[Relation]", real.get("relations") or []):

@@ -22,6 +22,7 @@ from belljar.rpc.world import JsonValue
 __all__ = ["Reading", "Seen"]
 
 Kind = Literal["file", "dir", ""]
+_ALLOWED: Final = "list_allowed_directories"
 _DRIVE: Final = re.compile(r"[A-Za-z]:(?:[\\/]|$)")
 _MAX_DEPTH: Final = 60
 _MAX_ENTRIES: Final = 50_000
@@ -107,17 +108,20 @@ class Reading:
             return None
 
     async def _allowed(self) -> list[str]:
-        """Folders the server allows; without a target, all of them."""
-        if self._alone:
+        """Folders the server allows; all of them without a target, or where it names none by any tool.
+
+        Raises:
+            RealError: it could not say which; then nothing can be said of any path.
+        """
+        if self._alone or _ALLOWED not in self._scene.call.tools:
             return []
         until, allowed = self._seen.allowed
         if time.monotonic() < until:
             return allowed
-        try:
-            said = results.said(await self._scene.ask("list_allowed_directories"))
-        except RealError:
-            return []
-        allowed = [line for line in said.split("\n")[1:] if line]
+        answer = await self._scene.ask(_ALLOWED)
+        allowed = [line for line in results.said(answer).split("\n")[1:] if line]
+        if answer.get("isError") or not allowed:
+            raise RealError(-32603, "the server does not say which folders are allowed")
         self._seen.allowed = time.monotonic() + _FRESH_S, allowed
         return allowed
 
