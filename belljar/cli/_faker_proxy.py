@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from belljar.cli._faker_parts import Parts
     from belljar.faker.clients import Client
-    from belljar.faker.proxy import Ended, Proxy, ProxyOptions
+    from belljar.faker.proxy import Proxy, ProxyOptions
     from belljar.faker.targets import Target
     from belljar.rpc.servers import ServerSpec
     from belljar.rpc.upstreams.programs import Program
@@ -168,8 +168,7 @@ async def _stand(wanted: Wanted, spec: ServerSpec, program: Program | None) -> i
                 if wanted.http:
                     await _by_http(wanted, spec, wanted.http)
                 else:
-                    ended = await _by_stdio(wanted, spec, program)
-                    reasons += [ended.reason] if ended.by == "target" else []
+                    await _by_stdio(wanted, spec, program)
     except TargetGoneError as exc:
         reasons.append(str(exc))
     for reason in reasons:
@@ -177,9 +176,10 @@ async def _stand(wanted: Wanted, spec: ServerSpec, program: Program | None) -> i
     return EXIT[Code.INTERRUPTED] if signalled == [signal.SIGINT] else 0
 
 
-async def _by_stdio(wanted: Wanted, spec: ServerSpec, program: Program | None) -> Ended:
+async def _by_stdio(wanted: Wanted, spec: ServerSpec, program: Program | None) -> None:
     from belljar.cli import _screen
     from belljar.faker.clients import stdio_client
+    from belljar.faker.targets import TargetGoneError
 
     with stdio_client(0, 1) as client:
         if wanted.debug and not await client.spoke_within(_SILENT_S):
@@ -190,7 +190,9 @@ async def _by_stdio(wanted: Wanted, spec: ServerSpec, program: Program | None) -
             from belljar.cli import _faker_parts
 
             with _faker_parts.opened(wanted, spec) as parts:
-                return await _proxy(parts, client, target).run()
+                ended = await _proxy(parts, client, target).run()
+                if ended.by == "target":
+                    raise TargetGoneError(ended.reason)  # in here, so that the session knows how it ended
 
 
 async def _by_http(wanted: Wanted, spec: ServerSpec, where: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from belljar.faker.sessions import FILE, SessionStore
 from tests.faker.wire import Wire, faker
 
 _ODD = Path(__file__).with_name("targets") / "odd.py"
@@ -79,11 +80,15 @@ def test_a_call_that_is_never_answered(tmp_path: Path, fault: str) -> None:
 
 
 def test_a_server_that_dies_in_a_call(tmp_path: Path) -> None:
-    """F75: the client learns that it died, and of what."""
+    """F75, F76: the client learns that it died, and of what; its session has failed, and the call is in it."""
     with through(tmp_path, "dies") as wire:
         wire.begin()
         assert "ended with status 3; it last said: I am done" in wire.call("get_it")["error"]["message"]
         assert wire.end(_SLACK_S)[0] == 4
+    with SessionStore(tmp_path / "belljar" / "faker" / FILE) as store:
+        (session,) = store.sessions()
+        assert (session.status, session.error) == ("failed", "TargetGoneError")
+        assert [event.tool for event in store.events(session.id)] == ["get_it"]
 
 
 def test_a_server_that_floods_stderr(tmp_path: Path) -> None:
