@@ -19,12 +19,12 @@ __all__ = [
     "HARMLESS_OBJECTS",
     "NOUN_MAKERS",
     "NOUN_TOO",
-    "PLACES",
     "PLAIN_VERBS",
     "READS",
     "READ_NOUNS",
     "RISKS",
     "STILL_ACTS",
+    "THINGS_READ",
     "TWO_WORDS",
     "WRITES",
 ]
@@ -78,7 +78,7 @@ _LOW = _words(
     xadd mset getset getdel getex lpop rpop spop pop forget learn observe ingest embed reindex vectorize remediate
     mitigate patchset plan reconcile rehydrate hydrate recreate reimport reupload deposit settle authorise finalise
     initialise synchronise synchronize organise optimise customise customize bill invoice quote hire pledge donate
-    tip stake unstake bridge airdrop burn
+    tip stake unstake bridge airdrop burn verify
 
     """
 )
@@ -94,7 +94,7 @@ READS: Final = _words(
     """
     get list read fetch search find show view describe retrieve query lookup look count exists exist has is are can
     whoami ping head tail grep cat ls dir stat inspect examine browse peek enumerate discover explore display check
-    see preview compare diff validate verify summarize aggregate calculate compute explain analyze analyse scan lint
+    see preview compare diff validate summarize aggregate calculate compute explain analyze analyse scan lint
     parse filter hget hgetall hmget lrange smembers zrange mget ttl pwd which where who what locate detect identify
     probe screenshot snapshot wait tree glob poll echo scrape geocode
 
@@ -103,7 +103,7 @@ READS: Final = _words(
 """Verbs that read when a name begins with them."""
 
 DOUBTFUL_READS: Final = _words(
-    "query check verify validate analyze analyse explain scan wait detect fetch calculate compute aggregate"
+    "query check validate analyze analyse explain scan wait detect fetch calculate compute aggregate"
 )
 """Reads that a description may turn into a write by any verb in it, not by its first alone."""
 
@@ -119,6 +119,11 @@ NOUN_TOO: Final = _words(
     """
 )
 """Verbs that are names of things as well: `branch_list` lists branches, `list_commit` is a list of them."""
+
+THINGS_READ: Final = _words(
+    "post reply process claim answer exchange type load track switch place train crawl extract launch mount hold return"
+)
+"""Verbs that a plain `get` in front makes things of: `get_post`, `get_content_type`. Elsewhere they stay verbs."""
 
 PLAIN_VERBS: Final = _words(
     """
@@ -153,11 +158,6 @@ STILL_ACTS: Final = _words(
 
 CONNECTIVES: Final = _words("and or then also plus n")
 
-PLACES: Final = _words(
-    "file files disk folder db database table bucket storage clipboard cache sheet csv pdf s3 memory"
-)
-"""`fetch_to_file`: where something is put."""
-
 COMPOUNDS: Final = frozenset(
     tuple(pair.split("-"))
     for pair in """
@@ -178,7 +178,8 @@ TWO_WORDS: Final = frozenset(
     for pair in """
     git-fetch check-in check-out check-off look-after read-write read-ack mark-read mark-unread view-once
     list-item-product log-in log-out sign-in sign-out sign-up count-down count-up head-commit wait-list scan-in
-    scan-out find-one_and fetch-add fetch-sub fetch-and get-or compare-exchange compare-swap test-set
+    scan-out explain-analyze explain-analyse find-one_and fetch-add fetch-sub fetch-and get-or compare-exchange
+    compare-swap test-set
 
     """.split()
 )
@@ -201,6 +202,9 @@ HARMLESS_OBJECTS: Final = {
     "convert": _words("time timezone currency currencies unit units temperature date timestamp"),
     "open": _words("node nodes"),
     "translate": _words("text"),
+    "verify": _words(
+        "signature signatures token hash checksum checksums integrity certificate proof syntax schema jwt"
+    ),
     "take": _words("screenshot snapshot"),
     "capture": _words("screenshot snapshot"),
 }

@@ -14,6 +14,8 @@ How a name is read, after splitting it into words:
     read_write_file, search_replace    a plain verb right behind the verb that reads - but not get_update_status
     branch_list, pull_request_read     a thing first, the verb last
     list_commits, get_merge_request    a verb that reads first: what follows are things
+    get_unlock, compute_vm_start       but a verb among them that is no name of a thing is what is done
+    echo_to_slack                      and so is what is put somewhere
     conversations_history              no verb at all, and the name of what is read
     everything else                    any verb that writes anywhere, or nothing known
 
@@ -50,6 +52,9 @@ _DATABASES: Final = frozenset(
     "sql db database mysql postgres postgresql mongo mongodb sqlite cypher neo bigquery snowflake d".split()
 )
 _ANY_STATEMENT: Final = re.compile(r"\b(?:SQL|Cypher|any|arbitrary|raw)\b")
+_GETS: Final = _LAST_READS - {"query"} | {"fetch"}
+# `get_unlock`, `compute_instances_start`: no name of a thing, wherever it stands.
+_NO_THING: Final = _verbs.WRITES - _verbs.NOUN_TOO
 _LAST_WRITES: Final = _verbs.PLAIN_VERBS - {"update", "upload", "store_in", "edit", "add"}
 _SQL: Final = frozenset({"sql", "statement", "statements", "cypher", "command", "script", "mutation"})
 _DENIED: Final = re.compile(
@@ -162,8 +167,12 @@ def _written_behind(verb: str, rest: Sequence[str]) -> Sequence[str] | None:
     for at, word in enumerate(rest[:-1]):
         if word in _verbs.CONNECTIVES and (rest[at + 1] in _verbs.WRITES or _any_writes(rest[at + 1 :])):
             return rest[at + 1 :]
-        if word in ("to", "into") and (word == "into" or rest[at + 1] in _verbs.PLACES):
+        if word in ("to", "into"):  # it names where something is put; `get_path_to_root` pays for `echo_to_slack`
             return (f"{verb} {word} {rest[at + 1]}",)
+    things = _verbs.THINGS_READ if verb in _GETS else frozenset[str]()
+    for at, word in enumerate(rest):
+        if word in _NO_THING - things and not _verbs.NOUN_MAKERS.intersection(rest[at + 1 : at + 2]):
+            return rest[at:]
     if len(rest) > 1 and rest[1] in _verbs.NOUN_MAKERS:
         return None
     if rest[0] in _verbs.PLAIN_VERBS:
@@ -217,6 +226,8 @@ def _doubted(verdict: Verdict, tool: Tool, spelled: Sequence[str]) -> Verdict:
         return Verdict("write", _verbs.RISKS.get(verb, "low"), f"description: {verb}")
     if "query" in spelled and "read" not in spelled and _runs_anything(tool, text, spelled):
         return Verdict("write", "high", "runs a statement it is given")
+    if "explain" in spelled and not {"analyze", "analyse"}.isdisjoint(_properties(tool)):
+        return Verdict("write", "high", "runs the statement that it explains")
     return verdict
 
 
@@ -257,11 +268,14 @@ def _runs_anything(tool: Tool, text: str, spelled: Sequence[str]) -> bool:
     """A `query` that nothing narrows to one that reads."""
     if _SAYS_READ_ONLY.search(text) or spelled[-1] != "query":
         return False
-    properties: JsonValue = tool.input_schema.get("properties")
-    named = cast("dict[str, JsonValue]", properties) if isinstance(properties, dict) else {}
-    takes_a_program = any(name.lower() in _SQL for name in named)
+    takes_a_program = not _SQL.isdisjoint(_properties(tool))
     bare = len(spelled) == 1 or not _DATABASES.isdisjoint(spelled)
     return takes_a_program or bare or _ANY_STATEMENT.search(text) is not None
+
+
+def _properties(tool: Tool) -> list[str]:
+    properties: JsonValue = tool.input_schema.get("properties")
+    return [name.lower() for name in cast("dict[str, JsonValue]", properties)] if isinstance(properties, dict) else []
 
 
 # ---- overrides

@@ -48,7 +48,9 @@ _MISLEADING = """
     click findOneAndUpdate getAndSet compare_and_swap peek_and_pop snapshot_restore poll_close query_run
     list_item_add view_create git_fetch read_and_then_purge preview_and_send lookup_or_provision list.append kv.set
     users/delete DELETE_USER deleteUser undelete toggle_light do_thing xyzzy gеt_user ... 42 str_replace_editor
-    terminal batchDelete get_\u200bdelete
+    terminal batchDelete get_\u200bdelete explain_analyze explainAnalyzeQuery echo_to_slack scan_to_email show_to_user
+    verify_payment verify-email get_unlock getLock get_refund compute_start compute_instances_start query_post
+    get_reboot_now compute_launch fetch_into_queue
 
 """
 _READING = """
@@ -56,7 +58,8 @@ _READING = """
     get_issue_and_comments read-file readFile files.read fs/list kv.get user.getName users/list pull_request_read
     list_open_issues get_lock_status has_permission is_enabled describe_table get_order search_posts
     get_edit_history list_commits list_runs get_call_logs branch_list order_get take_screenshot resolve-library-id
-    convert_time git_log pods_log conversations_history
+    convert_time git_log pods_log conversations_history get_post get_content_type read_process_output get_restart_count
+    get_exchange_rate verify_signature get_lock_status compare_branches explain_query
 
 """
 
@@ -160,6 +163,12 @@ def test_overrides_that_are_none(bad: object) -> None:
 def test_a_description_only_makes_a_write(name: str, description: str, operation: Operation) -> None:
     """A description turns what looked like a read into a write, and never the other way."""
     assert classify(_tool(name, description)).operation == operation
+
+
+def test_an_explanation_that_runs_the_statement_writes() -> None:
+    """F53: `EXPLAIN ANALYZE` carries out what it explains."""
+    schema = {"type": "object", "properties": {"sql": {"type": "string"}, "analyze": {"type": "boolean"}}}
+    assert classify(_tool("explain_query", inputSchema=schema)).operation == "write"
 
 
 def test_a_query_that_takes_any_statement_writes() -> None:
