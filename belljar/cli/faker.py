@@ -97,7 +97,8 @@ def _faker(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="What is made up, and when faults occur.")] = 0,
     ai_instruction: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What a model shall make of the answers that are made up.")
+        str | None,
+        typer.Option(metavar="TEXT", help="What the world is like; failures it names happen."),
     ] = None,
     start_timeout: Annotated[float, typer.Option(metavar="S", help="Seconds for the first answer.")] = 30.0,
     call_timeout: Annotated[float, typer.Option(metavar="S", help="Seconds for any other answer.")] = 60.0,

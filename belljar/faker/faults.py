@@ -58,16 +58,19 @@ ERRORS: Final[dict[str, str]] = {
 Kind = Literal["error", "rpc", "latency", "timeout", "malformed", "disconnect"]
 _LONGEST_S: Final = 600.0
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s)?")
-# What an instruction asks for in words, as faults; only of tools that could meet them.
+# What an instruction asks for in words, as faults; only of tools that could meet them. Words that only failures are
+# described by: "429 customers" and "a slow season" are no faults. Told in README and `--help` of the faker's command.
 _SCENARIOS: Final = (
-    (r"ENOSPC|no space left|disk (?:is )?full|out of (?:disk )?space", "ENOSPC", "write", 1.0),
+    (r"ENOSPC|no space left|disk (?:is )?full|out of disk space", "ENOSPC", "write", 1.0),
     (r"EACCES|permission denied|access denied", "EACCES", "write", 0.5),
-    (r"EROFS|read.?only file ?system", "EROFS", "write", 1.0),
-    (r"rate.?limit|429|throttl", "RATE_LIMIT", "any", 0.3),
-    (r"slow i/?o|slow disk|high latency|\bslow\b", "latency:300ms", "any", 1.0),
-    (r"\bEIO\b|corrupt", "EIO", "read", 0.2),
-    (r"flaky|intermittent", "UNAVAILABLE", "any", 0.2),
+    (r"EROFS|read[- ]only file ?system", "EROFS", "write", 1.0),
+    (r"rate[- ]limit(?:s|ed|ing)?|(?:HTTP|status|error) 429|429 too many requests|throttled", "RATE_LIMIT", "any", 0.3),
+    (r"slow (?:i/?o|disks?|network|responses?)|high latency", "latency:300ms", "any", 1.0),
+    (r"EIO|i/o errors?|corrupt(?:ed)? disks?", "EIO", "read", 0.2),
+    (r"flaky (?:network|server|service|disks?)|intermittent (?:errors?|failures?|outages?)", "UNAVAILABLE", "any", 0.2),
 )
+# "no rate limits" asks for none.
+_DENIED: Final = r"(?<!\bno )(?<!\bnot )(?<!\bnever )(?<!\bwithout )(?<!\bwithout any )"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,7 @@ def faults_of_instruction(instruction: str) -> tuple[Fault, ...]:
     """Faults that an instruction asks for in its own words: "no space left (ENOSPC)"."""
     found: list[Fault] = []
     for pattern, what, operation, share in _SCENARIOS:
-        if re.search(pattern, instruction[:10_000], re.IGNORECASE):
+        if re.search(rf"{_DENIED}\b(?:{pattern})\b", instruction[:10_000], re.IGNORECASE):
             fault = fault_of(f"*={what}@{share}")
             kind: Literal["any", "read", "write"] = (
                 "any" if operation == "any" else "read" if operation == "read" else "write"

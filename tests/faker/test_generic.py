@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from belljar.faker.calls import Tool
-from belljar.faker.faults import fault_of
+from belljar.faker.faults import fault_of, faults_of_instruction
 from belljar.faker.generate import Generator
 from belljar.faker.world import FakeWorld, WorldOptions, open_world
 from tests.faker.tracker import Client, Tracker, text_of, value_of
@@ -326,8 +326,21 @@ async def test_faults() -> None:
     assert 8 < sum(runs[0]) < 32
 
 
+_ASKED = {
+    "429 customers in a slow season": "",
+    "a shop without rate limits and no slow disks, never throttled": "",
+    "corrupt officials, a flaky character, an access log": "",
+    "HTTP 429 now and then": "RATE_LIMIT",
+    "a rate-limited API behind a flaky network": "RATE_LIMIT UNAVAILABLE",
+    "slow disks; the disk is full": "ENOSPC latency",
+    "permission denied on a read-only file system, EIO": "EACCES EROFS EIO",
+}
+
+
 async def test_an_instruction_asks_for_faults() -> None:
     """F59: without a model, a full disk in the instruction is a full disk for writes; reads go on."""
+    for words, what in _ASKED.items():
+        assert [fault.name for fault in faults_of_instruction(words)] == what.split(), words
     options = WorldOptions(instruction="Simulate filesystem errors: no space left (ENOSPC)")
     with open_world(options) as world:
         client = Client(world, Tracker())
