@@ -137,6 +137,7 @@ def _write_entry(
     if name in servers and not force:
         raise ConfigError(f"{show.name(name)} is in {show.text(str(file), max_chars=200)} already; --force replaces it")
     servers[name] = entries.program_entry(name, [spec.command, *words[1:]], env=env, options=options)
+    entries.look_at_arguments(name, words, lambda said: _screen.note(f"belljar: {said}"))
     _write(file, document)
     _screen.note(f"{show.name(name)}: written to {show.text(str(file), max_chars=200)}")
     return 0

@@ -23,7 +23,17 @@ from belljar import show
 from belljar.errors import ConfigError
 from belljar.rpc.servers import ServerSpec, parse_servers
 
-__all__ = ["HEADERS", "URL", "Faked", "endpoint", "faked", "own_command", "program_entry", "servers_of"]
+__all__ = [
+    "HEADERS",
+    "URL",
+    "Faked",
+    "endpoint",
+    "faked",
+    "look_at_arguments",
+    "own_command",
+    "program_entry",
+    "servers_of",
+]
 
 URL = "BELLJAR_FAKER_URL"
 HEADERS = "BELLJAR_FAKER_HEADERS"
@@ -119,7 +129,7 @@ def _faked(
             note(f"{show.name(name)} is faked already")
             return keys
         words[0] = _absolute(name, words[0], keys, environ, folder, note)
-        _look_at_arguments(name, words, note)
+        look_at_arguments(name, words, note)
         made = program_entry(name, words, options=options)
         made.update({"env": keys["env"]} if "env" in keys else {})
     rest = {key: value for key, value in keys.items() if key not in _REPLACED}
@@ -161,7 +171,7 @@ def _absolute(
     return os.path.abspath(found)
 
 
-def _look_at_arguments(name: str, words: Sequence[str], note: Callable[[str], None]) -> None:
+def look_at_arguments(name: str, words: Sequence[str], note: Callable[[str], None]) -> None:
     """Arguments are the server's own; we can only say what they give away."""
     from belljar.tracing.sanitizer import Sanitizer
 

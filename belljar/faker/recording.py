@@ -80,7 +80,7 @@ def open_recording(
         ConfigError: the file of the sessions cannot be used.
     """
     known = frozenset(secret for secret in known if len(secret) >= _MIN_SECRET)
-    shown = [_without(word, known) for word in command]
+    shown = _shown([_without(word, known) for word in command])
     with SessionRecorder(
         path, instruction=instruction, command=shown, safety_mode=safety_mode, session_id=session_id
     ) as session:
@@ -108,3 +108,20 @@ def _without(word: str, known: Iterable[str]) -> str:
     for secret in known:
         word = word.replace(secret, _HIDDEN)
     return word
+
+
+def _shown(command: Sequence[str]) -> list[str]:
+    """The command without what its own options call a secret: `--api-key X`, `--token=X`, `KEY=X`."""
+    from belljar.tracing.masking.keys import verdict
+
+    shown, hide = list[str](), False
+    for word in command:
+        name, equals, _ = word.partition("=")
+        named = verdict(name.lstrip("-")) is not None
+        if equals and named:
+            word = f"{name}={_HIDDEN}"
+        elif hide and not word.startswith("-"):
+            word = _HIDDEN
+        hide = word.startswith("-") and not equals and named
+        shown.append(word)
+    return shown

@@ -187,6 +187,9 @@ def test_create_writes_an_entry(belljar: Belljar, tmp_path: Path) -> None:
     assert belljar(*words).status == 2
     assert belljar("faker", "create", "two", "--command", "sh", "--args", "-c,exit").status == 0
     assert list(json.loads((tmp_path / "mcp.json").read_text())["mcpServers"]) == ["one", "two"]
+    given_away = belljar("faker", "create", "three", "--", "sh", "ghp_" + "a1B2" * 9)
+    assert "argument 1 holds what may be a secret" in given_away.err
+    assert "ghp_" not in given_away.err
 
 
 @pytest.mark.parametrize(
