@@ -47,7 +47,7 @@ def test_without_a_listener_nothing_is_serialized(caplog: pytest.LogCaptureFixtu
     assert caplog.records == []
     with caplog.at_level(logging.DEBUG, logger="belljar.trace"):
         assert standalone.wanted()
-        with pytest.raises(ValueError, match="Expecting value"):
+        with pytest.raises(ValueError, match="JSON value"):
             standalone.emit(broken)
 
 
@@ -76,6 +76,7 @@ def run(extra: str) -> list[str]:
 def test_no_socket_is_opened() -> None:
     """F34: from the first import to the line in the log, no socket is made or connected; the hook would see one."""
     line, opened, control = run("import socket; socket.socket().close(); print(opened)")
-    assert line.startswith('belljar.trace DEBUG {"traceId":')
+    assert line.startswith("belljar.trace DEBUG {")
+    assert "traceId" in json.loads(line.removeprefix("belljar.trace DEBUG "))
     assert opened == "[]"
     assert control == "['socket.__new__']"

@@ -116,7 +116,7 @@ async def test_a_run_sees_no_other_runs_files(keep: Any, wish: Keeping) -> None:
         "os.mknod('x', 0o060600, os.makedev(8, 0))",
         "socket.socket(socket.AF_UNIX).bind('x')",
         "os.rename('/etc/passwd', 'x')",
-        "open('../x', 'w')",
+        "open('../belljar-x', 'w')",
         "open('/tmp/belljar-x', 'w')",
         "os.chmod('.', 0o777)",
         "os.truncate('/etc/passwd', 0)",

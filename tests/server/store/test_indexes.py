@@ -104,8 +104,12 @@ def in_a_batch(db: Database, owner: Principal) -> None:
         named = [trace(n, capabilityId=f"acme.tools.git.d{n}", capabilityHash=sha(str(n))) for n in range(20)]
         ingest(db, owner, named, now=NOW)
     looked_up = [statement for statement in seen if statement[0].startswith("SELECT") and "FROM" in statement[0]]
-    assert len(looked_up) == 4  # the key, the capability, the batch's names, the hashes of what was there
-    for statement in looked_up[1:]:
+    # SQLite, which has one writer, is asked first what is there and which row comes next.
+    asked = [statement for statement in looked_up if "max(row_id)" not in statement[0]]
+    alone = db.dialect == "sqlite"
+    assert len(looked_up) == len(asked) + alone
+    assert len(asked) == 4 + alone  # the key, the capability, the batch's names, the hashes of what was there
+    for statement in asked[1:]:
         how = plan(db, statement)
         assert re.search(r"Index|USING (COVERING )?INDEX", how), how
         assert not re.search(rf"Seq Scan on {execution_trace.name}|SCAN {execution_trace.name}", how), how
