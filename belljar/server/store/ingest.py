@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, bindparam, exc, select, update
 
+from belljar.learning.estimates import UNKNOWN, priority_of, td_error
 from belljar.server.store import _bulk, keys
 from belljar.server.store._content import Content, Rejected, Written, content_of, written
 from belljar.server.store._resolve import resolve
@@ -51,10 +52,6 @@ MAX_BATCH = 100
 Status = Literal["stored", "duplicate", "rejected", "retry"]
 
 _log = logging.getLogger(__name__)
-
-_UNKNOWN = 0.5
-"""What is predicted of a run of which nothing is known."""
-_LEAST_PRIORITY = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +285,7 @@ def _row(batch: _Batch, content: Content, capability_id: str | None) -> dict[str
         **content.columns,
         "capability_id": capability_id,
         "user_id": batch.principal.key_id,
-        **_estimated(content.trace.success, _UNKNOWN),
+        **_estimated(content.trace.success, UNKNOWN),
         "executed_at": content.executed_at,
         "received_at": batch.now,
         "size_bytes": content.size,
@@ -299,12 +296,8 @@ def _row(batch: _Batch, content: Content, capability_id: str | None) -> dict[str
 
 def _estimated(success: bool, predicted: float) -> dict[str, float]:
     """How much of a surprise the outcome was, and how much there is to learn from it."""
-    td_error = float(success) - predicted
-    return {
-        "predicted": predicted,
-        "td_error": td_error,
-        "priority": min(1.0, max(_LEAST_PRIORITY, abs(td_error))),
-    }
+    error = td_error(success, predicted)
+    return {"predicted": predicted, "td_error": error, "priority": priority_of(error)}
 
 
 def _count_tools(connection: Connection, batches: list[_Batch]) -> None:
