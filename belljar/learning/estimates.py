@@ -13,14 +13,15 @@ TD error and priority: Sutton & Barto 2018, section 6.1; Schaul et al. 2016, sec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 __all__ = [
     "DECAY",
     "LEAST_PRIORITY",
     "MAX_PATH",
+    "NOTHING",
     "UNKNOWN",
     "Evidence",
     "estimate",
@@ -45,8 +46,7 @@ _STEP = 0.5
 """A later call says more about the end: call i weighs 1 + 0.5 i."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What is known of one thing: decayed counts of runs that succeeded and that failed."""
 
     successes: float = 0.0
@@ -61,24 +61,31 @@ class Evidence:
         """With one more observation."""
         return Evidence(self.successes * DECAY + success, self.failures * DECAY + (not success))
 
-    def __add__(self, other: Evidence) -> Evidence:
-        return Evidence(self.successes + other.successes, self.failures + other.failures)
-
     def mean(self, prior: float = UNKNOWN) -> float:
         """Estimated success, in (0, 1), drawn towards `prior` where there is little evidence."""
         return (self.successes + _PRIOR * prior) / (self.n + _PRIOR)
 
 
-def estimate(by_key: Iterable[Evidence], prior: float = UNKNOWN) -> float:
+NOTHING = Evidence()
+"""What is known of what nobody has seen."""
+
+
+def estimate(by_key: Collection[Evidence], prior: float = UNKNOWN) -> float:
     """Estimated success of one thing, from what each key has seen of it; in (0, 1)."""
-    seen = [evidence for evidence in by_key if evidence.n > 0]
-    everything = sum(seen, Evidence())
-    mean = everything.mean(prior)
-    if len(seen) < 2:
+    if not by_key:
+        return prior
+    successes = failures = most = 0.0
+    loudest = NOTHING
+    for evidence in by_key:
+        successes += evidence.successes
+        failures += evidence.failures
+        if evidence.n > most:
+            loudest, most = evidence, evidence.n
+    mean = (successes + _PRIOR * prior) / (successes + failures + _PRIOR)
+    if most == successes + failures:
         return mean
     # Only one key can hold so much of the evidence that it moves the rest by more than a fifth.
-    loudest = max(seen, key=lambda evidence: evidence.n)
-    rest = Evidence(everything.successes - loudest.successes, everything.failures - loudest.failures).mean(prior)
+    rest = Evidence(successes - loudest.successes, failures - loudest.failures).mean(prior)
     return min(rest + _ONE_KEY, max(rest - _ONE_KEY, mean))
 
 
@@ -88,30 +95,23 @@ def prefixes(path: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def foreseen(
-    path: Sequence[str],
-    tool: Callable[[str], Sequence[Evidence]],
-    prefix: Callable[[tuple[str, ...]], Sequence[Evidence]],
-    capability: Sequence[Evidence] = (),
+    steps: Iterable[tuple[Collection[Evidence], Collection[Evidence]]], capability: Collection[Evidence] = ()
 ) -> float:
-    """Predicted success of a run that made these calls, in (0, 1).
+    """Predicted success of a run along a path, in (0, 1).
 
     The mean over its beginnings, call i weighing 1 + 0.5 i. What is known of a beginning is drawn towards what is known
     of its last tool, and that towards 0.5. A run without calls is judged by its capability alone.
 
     Args:
-        path: the tools it called, in order.
-        tool: what each key has seen of a tool.
-        prefix: what each key has seen of a beginning of a path.
+        steps: of each of the path's `prefixes`: what each key has seen of it, and of its last tool.
         capability: what each key has seen of the capability.
     """
-    if not path:
-        return estimate(capability)
     total = weights = 0.0
-    for i, beginning in enumerate(prefixes(path)):
+    for i, (prefix, tool) in enumerate(steps):
         weight = 1.0 + _STEP * i
-        total += weight * estimate(prefix(beginning), estimate(tool(beginning[-1])))
+        total += weight * estimate(prefix, estimate(tool))
         weights += weight
-    return total / weights
+    return total / weights if weights else estimate(capability)
 
 
 def td_error(success: bool, predicted: float) -> float:

@@ -17,9 +17,10 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
+import orjson
 from sqlalchemy import BigInteger, Connection, Double, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -126,9 +127,13 @@ _ODD = frozenset((datetime, Encoded))
 
 def _plain(value: Any) -> str:
     """As `schema.Utc` writes times."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
-    return str(value)
+    return _moment(value) if isinstance(value, datetime) else str(value)
+
+
+@lru_cache(maxsize=64)
+def _moment(value: datetime) -> str:
+    # All rows of a batch were received at one time.
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 @cache
@@ -211,18 +216,9 @@ def _changed(table: Table, left: str) -> str:
 
 
 def _document(rows: Sequence[_Row]) -> str:
-    return f"[{','.join(map(_object, rows))}]"
+    return orjson.dumps(rows, default=_as_it_is, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
 
 
-def _object(row: _Row) -> str:
-    plain = {name: value for name, value in row.items() if type(value) is not Encoded}
-    raw = (f',"{name}":{value}' for name, value in row.items() if type(value) is Encoded)
-    return f"{_ENCODER.encode(plain)[:-1]}{''.join(raw)}}}"
-
-
-def _moment(value: object) -> str:
-    assert isinstance(value, datetime)
-    return value.isoformat()
-
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_moment)
+def _as_it_is(value: object) -> orjson.Fragment:
+    assert type(value) is Encoded
+    return orjson.Fragment(value.encode())

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
-from sqlalchemy import Connection, bindparam, exc, select, update
+from sqlalchemy import Connection, exc, select
 
 from belljar.learning.estimates import UNKNOWN, priority_of, td_error
 from belljar.server.store import _bulk, keys
@@ -36,12 +36,12 @@ from belljar.tracing.types import Trace
 
 __all__ = [
     "MAX_BATCH",
-    "Estimate",
     "ItemResult",
     "KeyRevoked",
     "Learn",
-    "NewTrace",
+    "Lesson",
     "Rejected",
+    "Sent",
     "Status",
     "Written",
     "ingest",
@@ -72,25 +72,28 @@ class ItemResult:
         return {key: value for key, value in wire.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class NewTrace:
-    """A trace this batch stored, as the learner sees it."""
+class Sent(NamedTuple):
+    """A trace that is about to be stored, as the learner sees it."""
 
-    row_id: int
     trace: Trace
     key_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What the learner had predicted for it: 0 to 1."""
+class Lesson(Protocol):
+    """What the learner makes of them."""
 
-    row_id: int
-    predicted: float
+    @property
+    def predicted(self) -> Sequence[float]:
+        """How likely each was to succeed, before its outcome was known: 0 to 1."""
+        ...
+
+    def learn(self, connection: Connection, stored: Sequence[bool]) -> None:
+        """Learn from those that were stored; the others were there before."""
+        ...
 
 
-Learn = Callable[[Connection, int, list[NewTrace]], list[Estimate]]
-"""(connection, tenant id, new traces sorted by trace id) -> estimates; in the same transaction."""
+Learn = Callable[[Connection, int, Sequence[Sent]], Lesson]
+"""(connection, tenant id, traces sorted by trace id) -> what they teach; in the transaction that stores them."""
 
 
 @dataclass(slots=True)
@@ -106,7 +109,9 @@ class _Batch:
     """Whether its key still is good."""
     denied: bool = False
     """It is not."""
-    new: dict[str, tuple[int, Content]] = field(default_factory=dict[str, tuple[int, Content]])
+    predicted: dict[str, float] = field(default_factory=dict[str, float])
+    """How likely each was to succeed, as far as the learner says so."""
+    new: dict[str, Content] = field(default_factory=dict[str, Content])
     hashes: dict[str, str] = field(default_factory=dict[str, str])
     """Content hash of what is stored under each id, after the batch."""
     refused: dict[str, Rejected] = field(default_factory=dict[str, Rejected])
@@ -119,7 +124,7 @@ class _Batch:
 
     def forget(self) -> None:
         """What was done was taken back."""
-        self.new, self.hashes, self.refused = {}, {}, {}
+        self.predicted, self.new, self.hashes, self.refused = {}, {}, {}, {}
 
 
 class KeyRevoked(StoreDenied):
@@ -211,10 +216,11 @@ def _alone(db: Database, batch: _Batch) -> None:
 def _attempt(db: Database, batches: list[_Batch], store: Callable[[Connection, list[_Batch]], None]) -> None:
     with db.write() as connection:
         batches = _admitted(connection, batches)
+        lessons = _lessons(connection, batches)
         store(connection, batches)
         _count_tools(connection, batches)
-        for tenant_id in sorted({batch.tenant_id for batch in batches}):
-            _learn(connection, [batch for batch in batches if batch.tenant_id == tenant_id and batch.learn])
+        for sent, lesson in lessons:
+            lesson.learn(connection, [content.trace.trace_id in batch.new for batch, content in sent])
 
 
 def _admitted(connection: Connection, batches: list[_Batch]) -> list[_Batch]:
@@ -229,13 +235,17 @@ def _admitted(connection: Connection, batches: list[_Batch]) -> list[_Batch]:
 
 def _all_at_once(connection: Connection, batches: list[_Batch]) -> None:
     # Of an id that two batches of a tenant have, too, the first is stored.
-    firsts = {(b.tenant_id, c.trace.trace_id): (b, c) for b in reversed(batches) for c in b.contents}
+    firsts = _firsts(batches)
     tools = {key: content.tools for key, (_, content) in firsts.items()}
-    row_ids = _bulk.insert_traces(connection, _rows(connection, firsts), tools)
-    for key in sorted(row_ids):
+    stored = _bulk.insert_traces(connection, _rows(connection, firsts), tools)
+    for key in sorted(stored):
         batch, content = firsts[key]
-        batch.new[key[1]] = row_ids[key], content
-    _note_hashes(connection, batches, {key: firsts[key][1].hash for key in row_ids})
+        batch.new[key[1]] = content
+    _note_hashes(connection, batches, {key: firsts[key][1].hash for key in stored})
+
+
+def _firsts(batches: list[_Batch]) -> dict[_bulk.TraceKey, tuple[_Batch, Content]]:
+    return {(b.tenant_id, c.trace.trace_id): (b, c) for b in reversed(batches) for c in b.contents}
 
 
 def _rows(connection: Connection, contents: dict[_bulk.TraceKey, tuple[_Batch, Content]]) -> list[dict[str, Any]]:
@@ -276,6 +286,27 @@ def _hashes(connection: Connection, tenant_id: int, trace_ids: list[str]) -> dic
     return {found.trace_id: found.content_hash for found in connection.execute(statement)}
 
 
+# What they teach
+
+
+def _lessons(connection: Connection, batches: list[_Batch]) -> list[tuple[list[tuple[_Batch, Content]], Lesson]]:
+    """One for each tenant, from all its batches and in the order of trace ids: so replicas meet in the same order.
+
+    What is foreseen goes into the rows, so it is asked for before they are written; what they teach, after.
+    """
+    found = sorted((item for item in _firsts(batches).items() if item[1][0].learn), key=itemgetter(0))
+    lessons = list[tuple[list[tuple[_Batch, Content]], Lesson]]()
+    for tenant_id, group in groupby(found, key=lambda item: item[0][0]):
+        several = [each for _, each in group]
+        learn = several[0][0].learn
+        assert learn is not None
+        lesson = learn(connection, tenant_id, [Sent(c.trace, batch.principal.key_id) for batch, c in several])
+        for (batch, content), chance in zip(several, lesson.predicted, strict=True):
+            batch.predicted[content.trace.trace_id] = chance
+        lessons.append((several, lesson))
+    return lessons
+
+
 # Rows
 
 
@@ -285,7 +316,7 @@ def _row(batch: _Batch, content: Content, capability_id: str | None) -> dict[str
         **content.columns,
         "capability_id": capability_id,
         "user_id": batch.principal.key_id,
-        **_estimated(content.trace.success, UNKNOWN),
+        **_estimated(content.trace.success, batch.predicted.get(content.trace.trace_id, UNKNOWN)),
         "executed_at": content.executed_at,
         "received_at": batch.now,
         "size_bytes": content.size,
@@ -296,6 +327,7 @@ def _row(batch: _Batch, content: Content, capability_id: str | None) -> dict[str
 
 def _estimated(success: bool, predicted: float) -> dict[str, float]:
     """How much of a surprise the outcome was, and how much there is to learn from it."""
+    predicted = min(1.0, max(0.0, predicted))
     error = td_error(success, predicted)
     return {"predicted": predicted, "td_error": error, "priority": priority_of(error)}
 
@@ -304,7 +336,7 @@ def _count_tools(connection: Connection, batches: list[_Batch]) -> None:
     """Add what is new to what is known of each tool: once per tool, in the order of their names."""
     total = dict[tuple[int, str], dict[str, Any]]()
     for batch in batches:
-        for tool in (tool for _, content in batch.new.values() for tool in content.tools):
+        for tool in (tool for content in batch.new.values() for tool in content.tools):
             one = {"tenant_id": batch.tenant_id, "tool": tool["tool"], "last_at": batch.now}
             sums = total.setdefault((batch.tenant_id, tool["tool"]), one | dict.fromkeys(_FIGURES, 0))
             for name in _FIGURES:
@@ -313,22 +345,3 @@ def _count_tools(connection: Connection, batches: list[_Batch]) -> None:
 
 
 _FIGURES = ("calls", "failures", "mocked", "duration_ms")
-
-
-def _learn(connection: Connection, batches: list[_Batch]) -> None:
-    """From all new traces of a tenant at once, in the order of their ids: so replicas meet in the same order."""
-    found = sorted(
-        ((trace_id, batch, *new) for batch in batches for trace_id, new in batch.new.items()), key=itemgetter(0)
-    )
-    learn = batches[0].learn if found else None
-    if learn is None:
-        return
-    new = [NewTrace(row_id, content.trace, batch.principal.key_id) for _, batch, row_id, content in found]
-    outcomes = {row_id: content.trace.success for _, _, row_id, content in found}
-    estimates = learn(connection, batches[0].tenant_id, new)
-    rows = [{"of": e.row_id, **_estimated(outcomes[e.row_id], min(1.0, max(0.0, e.predicted)))} for e in estimates]
-    if rows:
-        names = ("predicted", "td_error", "priority")
-        changes: dict[str, Any] = {name: bindparam(name) for name in names}
-        statement = update(execution_trace).where(execution_trace.c.row_id == bindparam("of")).values(changes)
-        connection.execute(statement, rows)

@@ -15,20 +15,23 @@ that can be walked down, from the calls that were made to those that came next.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
+from functools import lru_cache
+from itertools import compress, pairwise
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
-from belljar.learning.estimates import DECAY, Evidence, estimate, foreseen, prefixes
+from belljar.learning.estimates import DECAY, MAX_PATH, NOTHING, Evidence, estimate, foreseen, prefixes
 from belljar.server.store import _bulk
 from belljar.server.store._content import MAX_TOOL_CHARS
 from belljar.server.store._names import name_of
-from belljar.server.store.ingest import Estimate, NewTrace
+from belljar.server.store.ingest import Lesson, Sent
 from belljar.server.store.schema import learned
 
 __all__ = ["Known", "Thing", "known", "learn", "path_id", "successors"]
@@ -67,17 +70,11 @@ def path_id(path: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(path).encode(errors="replace")).hexdigest()[:32]
 
 
-def learn(connection: Connection, tenant_id: int, new: list[NewTrace], *, now: datetime) -> list[Estimate]:
-    """What had been foreseen of each of these, which are then learned from; in the transaction that stores them."""
-    runs = [_Run.of(each) for each in new]
-    things = {thing for run in runs for thing in run.things}
-    memory = _Memory(_recalled(connection, tenant_id, things))
-    estimates = list[Estimate]()
-    for run in runs:
-        estimates.append(Estimate(run.row_id, memory.foreseen(run)))
-        memory.observe(run)
-    _bulk.insert_or_decay(connection, learned, memory.news(tenant_id, now), DECAY)
-    return estimates
+def learn(connection: Connection, tenant_id: int, sent: Sequence[Sent], *, now: datetime) -> Lesson:
+    """What is foreseen of these, and what they teach once they are stored; in the transaction that stores them."""
+    runs = [_Run.of(each) for each in sent]
+    memory = _recalled(connection, tenant_id, runs)
+    return _Lesson(tenant_id, now, runs, [_foreseen_then_seen(memory, run) for run in runs])
 
 
 def known(connection: Connection, tenant_id: int, things: Iterable[Thing]) -> dict[Thing, Known]:
@@ -101,87 +98,95 @@ def successors(connection: Connection, tenant_id: int, kind: str, parent: str) -
 # A run
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    row_id: int
-    key_id: str
-    success: bool
-    mocked: bool
-    path: tuple[str, ...]
-    """Of the first calls; longer ones are cut."""
+class _Shape(NamedTuple):
+    """What runs of one capability along one path consist of. Many runs have the same one."""
+
     capability: Thing
+    steps: tuple[tuple[Thing, Thing], ...]
+    """Each beginning, and its last tool."""
     things: tuple[Thing, ...]
 
-    @classmethod
-    def of(cls, new: NewTrace) -> _Run:
-        trace = new.trace
-        calls = tuple(task.tool[:MAX_TOOL_CHARS] for task in trace.task_results)
-        beginnings = prefixes(calls)
-        path = beginnings[-1] if beginnings else ()
-        capability = Thing("capability", name_of(trace.capability_id))
-        things = [capability, *map(_tool, dict.fromkeys(path)), *map(_path, beginnings)]
-        things += dict.fromkeys(Thing("pair", f"{a} > {b}", a, b) for a, b in pairwise(path))
-        mocked = any(task.source != "real" for task in trace.task_results)
-        return cls(new.row_id, new.key_id, trace.success, mocked, path, capability, tuple(things))
 
-
-def _tool(name: str) -> Thing:
-    return Thing("tool", name)
+@lru_cache(maxsize=4096)
+def _shape(name: str, path: tuple[str, ...]) -> _Shape:
+    beginnings = prefixes(path)
+    capability = Thing("capability", name)
+    steps = tuple((_path(beginning), Thing("tool", beginning[-1])) for beginning in beginnings)
+    pairs = (Thing("pair", f"{a} > {b}", a, b) for a, b in pairwise(path[:MAX_PATH]))
+    things = tuple(dict.fromkeys([capability, *(thing for step in steps for thing in step), *pairs]))
+    return _Shape(capability, steps, things)
 
 
 def _path(beginning: tuple[str, ...]) -> Thing:
     return Thing("path", path_id(beginning), path_id(beginning[:-1]), beginning[-1])
 
 
+class _Run(NamedTuple):
+    key_id: str
+    success: bool
+    mocked: bool
+    shape: _Shape
+
+    @classmethod
+    def of(cls, sent: Sent) -> _Run:
+        trace = sent.trace
+        path = tuple([task.tool[:MAX_TOOL_CHARS] for task in trace.task_results[:MAX_PATH]])
+        mocked = any(task.source != "real" for task in trace.task_results)
+        return cls(sent.key_id, trace.success, mocked, _shape(name_of(trace.capability_id), path))
+
+
 # What is remembered while a batch is learned from
 
-
-@dataclass(slots=True)
-class _News:
-    seen: Evidence = field(default_factory=Evidence)
-    n: int = 0
-    n_failed: int = 0
+_Memory = dict[bool, dict[Thing, dict[str, Evidence]]]
+"""Evidence by whether it was mocked, by thing, by key."""
 
 
-@dataclass(slots=True)
-class _Memory:
-    """Evidence by thing and whether it was mocked, then by key; and what this batch adds to it."""
+def _foreseen_then_seen(memory: _Memory, run: _Run) -> float:
+    """What was foreseen of the run; the next one is foreseen with what this one taught."""
+    known = memory[run.mocked]
+    mine = {thing: known[thing] for thing in run.shape.things}
+    steps = [(mine[beginning].values(), mine[tool].values()) for beginning, tool in run.shape.steps]
+    chance = foreseen(steps, mine[run.shape.capability].values())
+    for by_key in mine.values():
+        by_key[run.key_id] = by_key.get(run.key_id, NOTHING).then(run.success)
+    return chance
 
-    evidence: dict[tuple[Thing, bool], dict[str, Evidence]]
-    added: dict[tuple[Thing, bool, str], _News] = field(default_factory=lambda: defaultdict(_News))
 
-    def foreseen(self, run: _Run) -> float:
-        def of(thing: Thing) -> Sequence[Evidence]:
-            return tuple(self.evidence.get((thing, run.mocked), {}).values())
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """See `ingest.Lesson`."""
 
-        return foreseen(run.path, lambda tool: of(_tool(tool)), lambda path: of(_path(path)), of(run.capability))
+    tenant_id: int
+    now: datetime
+    runs: Sequence[_Run]
+    predicted: Sequence[float]
 
-    def observe(self, run: _Run) -> None:
-        for thing in run.things:
-            by_key = self.evidence.setdefault((thing, run.mocked), {})
-            by_key[run.key_id] = by_key.get(run.key_id, Evidence()).then(run.success)
-            news = self.added[thing, run.mocked, run.key_id]
-            news.seen = news.seen.then(run.success)
-            news.n += 1
-            news.n_failed += not run.success
+    def learn(self, connection: Connection, stored: Sequence[bool]) -> None:
+        seen = defaultdict[tuple[bool, str], dict[Thing, list[bool]]](lambda: defaultdict(list))
+        for run in compress(self.runs, stored):
+            outcomes = seen[run.mocked, run.key_id]
+            for thing in run.shape.things:
+                outcomes[thing].append(run.success)
+        rows = [self._row(thing, *whose, each) for whose, things in seen.items() for thing, each in things.items()]
+        # In the order of their keys: concurrent batches meet in it and never deadlock.
+        rows.sort(key=itemgetter("kind", "subject", "mocked", "key_id"))
+        _bulk.insert_or_decay(connection, learned, rows, DECAY)
 
-    def news(self, tenant_id: int, now: datetime) -> list[dict[str, Any]]:
-        """Rows, in the order of their keys: concurrent batches meet in it and never deadlock."""
-        ordered = sorted(self.added.items(), key=lambda item: (item[0][0][:2], *item[0][1:]))
-        return [
-            {
-                "tenant_id": tenant_id,
-                **thing._asdict(),
-                "mocked": mocked,
-                "key_id": key_id,
-                "successes": news.seen.successes,
-                "failures": news.seen.failures,
-                "n": news.n,
-                "n_failed": news.n_failed,
-                "last_at": now,
-            }
-            for (thing, mocked, key_id), news in ordered
-        ]
+    def _row(self, thing: Thing, mocked: bool, key_id: str, outcomes: Sequence[bool]) -> dict[str, Any]:
+        evidence = NOTHING
+        for outcome in outcomes:
+            evidence = evidence.then(outcome)
+        return {
+            "tenant_id": self.tenant_id,
+            **thing._asdict(),
+            "mocked": mocked,
+            "key_id": key_id,
+            "successes": evidence.successes,
+            "failures": evidence.failures,
+            "n": len(outcomes),
+            "n_failed": outcomes.count(False),
+            "last_at": self.now,
+        }
 
 
 # Rows
@@ -201,14 +206,22 @@ _EVERYTHING = select(
 )
 
 
-def _recalled(
-    connection: Connection, tenant_id: int, things: Iterable[Thing]
-) -> dict[tuple[Thing, bool], dict[str, Evidence]]:
-    found = dict[tuple[Thing, bool], dict[str, Evidence]]()
-    for some in _chunks(sorted({thing.subject for thing in things})):
-        mine = _EVERYTHING.where(_ROW.tenant_id == tenant_id, _ROW.kind.in_(_KINDS), _ROW.subject.in_(some))
-        for row in connection.execute(mine):
-            found.setdefault((_thing(row), row.mocked), {})[row.key_id] = Evidence(row.successes, row.failures)
+_SEEN = "SELECT kind, subject, mocked, key_id, successes, failures"
+# By the driver alone: SQLAlchemy would build it anew for each number of things.
+_RECALL = {
+    "sqlite": f"{_SEEN} FROM json_each(?) AS one CROSS JOIN learned ON tenant_id = ? AND kind = one.value ->> 0"
+    " AND subject = one.value ->> 1",
+    "postgresql": f"{_SEEN} FROM jsonb_array_elements(%s::jsonb) AS one JOIN learned ON tenant_id = %s"
+    " AND kind = one ->> 0 AND subject = one ->> 1",
+}
+
+
+def _recalled(connection: Connection, tenant_id: int, runs: Sequence[_Run]) -> _Memory:
+    things = {thing[:2]: thing for shape in {run.shape for run in runs} for thing in shape.things}
+    found: _Memory = {mocked: defaultdict(dict) for mocked in (False, True)}
+    asked = (json.dumps(list(things)), tenant_id)
+    for kind, subject, mocked, key_id, *counts in connection.exec_driver_sql(_RECALL[connection.dialect.name], asked):
+        found[bool(mocked)][things[kind, subject]][key_id] = Evidence(*counts)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, select, text
 
 from belljar.server.store.engine import Database
 from belljar.server.store.errors import StoreRefused
-from belljar.server.store.ingest import MAX_BATCH, Estimate, ItemResult, KeyRevoked, NewTrace, ingest
+from belljar.server.store.ingest import MAX_BATCH, ItemResult, KeyRevoked, Sent, ingest
 from belljar.server.store.keys import Principal, authenticate, create_key, revoke_key
 from belljar.server.store.queries import TraceDetail, get_trace, trace_tree
 from belljar.server.store.schema import execution_trace, tool_stats, trace_tool
@@ -209,18 +210,19 @@ def make_refuse(db: Database, intent: str) -> None:
 def test_what_the_database_refuses_is_rejected_alone(db: Database, owner: Principal) -> None:
     """F36: the batch is done again trace by trace; the others are stored, counted and learned from once."""
     make_refuse(db, "poison")
-    seen = list[int]()
+    lessons = list[Taught]()
 
-    def learn(_connection: Connection, _tenant_id: int, new: list[NewTrace]) -> list[Estimate]:
-        seen.append(len(new))
-        return []
+    def learn(_connection: Connection, _tenant_id: int, sent: Sequence[Sent]) -> Taught:
+        lessons.append(Taught(sent))
+        return lessons[-1]
 
     batch = [trace(n, intent="poison" if n in (0, 4) else "fine") for n in range(6)]
     results = ingest(db, owner, batch, now=NOW, learn=learn)
     assert [(r.status, r.code) for r in results] == [
         ("rejected", "UNSTORABLE") if n in (0, 4) else ("stored", None) for n in range(6)
     ]
-    assert seen == [4]
+    assert lessons[-1].learned == [trace_id(n) for n in (1, 2, 3, 5)]
+    assert not any(lesson.learned for lesson in lessons[:-1])
     with db.read() as connection:
         assert connection.scalar(select(tool_stats.c.calls)) == 4
     assert "poison" not in str(results[0].message)
@@ -229,20 +231,37 @@ def test_what_the_database_refuses_is_rejected_alone(db: Database, owner: Princi
 # The learner's seam
 
 
+class Taught:
+    """A lesson that foresees the same of every trace, and notes what it was told to learn from."""
+
+    def __init__(self, sent: Sequence[Sent], chance: float = 0.5) -> None:
+        self.predicted = [chance] * len(sent)
+        self.learned = list[str]()
+        self._sent = sent
+
+    def learn(self, connection: Connection, stored: Sequence[bool]) -> None:
+        self.learned += [each.trace.trace_id for each, new in zip(self._sent, stored, strict=True) if new]
+
+
 def test_the_learner_sees_new_traces_and_says_what_it_expected(db: Database, owner: Principal) -> None:
     """F43: a failure thought unlikely has a priority above 0.5 in its row; duplicates are not learned twice."""
     seen = list[tuple[int, list[str]]]()
 
-    def learn(connection: Connection, tenant_id: int, new: list[NewTrace]) -> list[Estimate]:
-        there = connection.execute(select(execution_trace.c.row_id)).scalars().all()
-        assert {item.row_id for item in new} <= set(there)  # the same transaction
-        seen.append((tenant_id, [item.trace.trace_id for item in new]))
-        return [Estimate(item.row_id, 0.9) for item in new]
+    class Lesson(Taught):
+        def learn(self, connection: Connection, stored: Sequence[bool]) -> None:
+            super().learn(connection, stored)
+            there = connection.execute(select(execution_trace.c.trace_id)).scalars().all()
+            assert set(self.learned) <= set(there)  # the same transaction
+            seen.append((owner.tenant_id, self.learned))
+
+    def learn(_connection: Connection, tenant_id: int, sent: Sequence[Sent]) -> Lesson:
+        assert tenant_id == owner.tenant_id
+        return Lesson(sent, 0.9)
 
     batch = [trace(3), trace(2, success=False), trace(1)]
     ingest(db, owner, batch, now=NOW, learn=learn)
     ingest(db, owner, batch, now=NOW, learn=learn)
-    assert seen == [(owner.tenant_id, [trace_id(n) for n in (1, 2, 3)])]
+    assert seen == [(owner.tenant_id, [trace_id(n) for n in (1, 2, 3)]), (owner.tenant_id, [])]
     failed, fine = stored(db, owner, 2).summary, stored(db, owner, 1).summary
     assert (failed.predicted, failed.td_error, failed.priority) == (0.9, -0.9, 0.9)
     assert (round(fine.td_error, 6), round(fine.priority, 6)) == (0.1, 0.1)
@@ -253,15 +272,19 @@ def test_a_priority_is_never_nothing_nor_beyond_one(
     db: Database, owner: Principal, predicted: float, priority: float
 ) -> None:
     """F43: clip(|td error|, 0.01, 1), whatever the learner says."""
-    ingest(db, owner, [trace()], now=NOW, learn=lambda _c, _t, new: [Estimate(n.row_id, predicted) for n in new])
+    ingest(db, owner, [trace()], now=NOW, learn=lambda _c, _t, sent: Taught(sent, predicted))
     assert stored(db, owner).summary.priority == priority
 
 
 def test_a_learner_that_fails_takes_the_batch_back(db: Database, owner: Principal) -> None:
     """What is stored was learned from: a batch is both or neither."""
 
-    def learn(_connection: Connection, _tenant_id: int, _new: list[NewTrace]) -> list[Estimate]:
-        raise RuntimeError("broken")
+    class Broken(Taught):
+        def learn(self, connection: Connection, stored: Sequence[bool]) -> None:
+            raise RuntimeError("broken")
+
+    def learn(_connection: Connection, _tenant_id: int, sent: Sequence[Sent]) -> Broken:
+        return Broken(sent)
 
     with pytest.raises(RuntimeError, match="broken"):
         ingest(db, owner, [trace()], now=NOW, learn=learn)
@@ -277,13 +300,13 @@ def test_what_one_client_sent_fails_nobody_else(db: Database, owner: Principal) 
     """A batch that cannot be stored or learned from, in one go with others': they are stored, and it alone fails."""
     other, entered, leave = principal(db, "other"), threading.Event(), threading.Event()
 
-    def learn(_connection: Connection, tenant_id: int, _new: list[NewTrace]) -> list[Estimate]:
+    def learn(_connection: Connection, tenant_id: int, sent: Sequence[Sent]) -> Taught:
         if not entered.is_set():  # the first go holds the others back until all of them wait
             entered.set()
             assert leave.wait(20)
         if tenant_id == other.tenant_id:
             raise ArithmeticError("a fault of ours")
-        return []
+        return Taught(sent)
 
     with ThreadPoolExecutor(4) as threads:
         first = threads.submit(ingest, db, owner, [trace(1)], now=NOW, learn=learn)
