@@ -28,6 +28,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -44,8 +45,11 @@ __all__ = [
     "Utc",
     "api_key",
     "capability_record",
+    "checkpoint",
     "execution_trace",
     "learned",
+    "learner",
+    "learner_status",
     "metadata",
     "rate_bucket",
     "registry_org",
@@ -250,6 +254,14 @@ Index(
     sqlite_where=text("parent_trace_id IS NOT NULL"),
     postgresql_where=text("parent_trace_id IS NOT NULL"),
 )
+# What the learner walks along: real runs in the order of their arrival. Not the priority, which changes often.
+Index(
+    "ix_execution_trace_real",
+    execution_trace.c.tenant_id,
+    execution_trace.c.row_id,
+    sqlite_where=text("mocked_share = 0"),
+    postgresql_where=text("mocked_share = 0"),
+)
 
 trace_tool = Table(
     "trace_tool",
@@ -301,3 +313,48 @@ learned = Table(
     sqlite_with_rowid=False,
 )
 """Decayed counts of runs that succeeded and failed, and the whole numbers beside them. Stays when traces are pruned."""
+
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    _tenant_id(),
+    Column("version", Integer, nullable=False),  # 1, 2, 3 ... of each tenant
+    Column("trained_at", Utc, nullable=False),
+    Column("traces", Integer, nullable=False),
+    Column("last_row", BigInteger, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("embedder", Text, nullable=False),
+    Column("dimensions", Integer, nullable=False),  # of the embedder's vectors
+    Column("config", Json, nullable=False),
+    Column("evaluation", Json, nullable=False),
+    Column("uses", Json, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("blob", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "version"),
+    CheckConstraint("version >= 1", name="version"),
+)
+"""Models that were trained; of each tenant the newest few."""
+
+learner_status = Table(
+    "learner_status",
+    metadata,
+    Column("tenant_id", RowId, ForeignKey("tenant.tenant_id"), primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("replay", BigInteger, nullable=False),
+    Column("new_traces", BigInteger, nullable=False),
+    Column("trains_after", BigInteger, nullable=False),
+    Column("updated_at", Utc, nullable=False),
+)
+"""What the learner last did for each tenant."""
+
+learner = Table(
+    "learner",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("leader", Text, nullable=False),
+    Column("beat_at", Utc, nullable=False),
+)
+"""One row: the learner that leads, and when it was last heard of."""
