@@ -18,7 +18,10 @@ from dataclasses import dataclass
 
 from belljar.learning.embedding import Embedder, embed
 
-__all__ = ["Candidate", "Next", "Ranked", "next_tools", "rank", "shortest"]
+__all__ = ["MAX_CANDIDATES", "Candidate", "Next", "Ranked", "next_tools", "rank", "shortest", "wording"]
+
+MAX_CANDIDATES = 1000
+"""Capabilities whose words are compared with an intent: the most used ones."""
 
 # Of unit vectors: below it two texts have little more in common than any two have.
 _LEAST_FIT = 0.18
@@ -52,6 +55,11 @@ class Ranked:
 
     name: str
     score: float
+
+
+def wording(name: str, description: str = "", intent: str = "") -> str:
+    """What is known of what a capability is for: its name, how it was described, what it was last run for."""
+    return f"{name} {description} {intent}"
 
 
 def rank(candidates: Sequence[Candidate], intent: str, *, embedder: Embedder = embed) -> list[Ranked]:

@@ -7,47 +7,34 @@ runs in the order of their ids - each with what those before it taught - and add
 on one database add up: the whole counts are exact, and an estimate misses at most what is being added at that moment.
 
 Runs in which anything but the real world answered have rows of their own, and move none of the real ones.
-
-The beginning of a path is known by a hash, because eight tools may have long names; its parent's hash makes them a tree
-that can be walked down, from the calls that were made to those that came next.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from itertools import compress, pairwise
+from itertools import compress
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
-from belljar.learning.estimates import DECAY, MAX_PATH, NOTHING, Evidence, estimate, foreseen, prefixes
+from belljar.learning.estimates import DECAY, MAX_PATH, NOTHING, Evidence, estimate, foreseen
+from belljar.learning.things import Shape, Thing, shape
 from belljar.server.store import _bulk
 from belljar.server.store._content import MAX_TOOL_CHARS
 from belljar.server.store._names import name_of
 from belljar.server.store.ingest import Lesson, Sent
 from belljar.server.store.schema import learned
 
-__all__ = ["Known", "Thing", "known", "learn", "path_id", "successors"]
+__all__ = ["Known", "known", "learn", "successors"]
 
 _KINDS = ("tool", "pair", "path", "capability")
 # A statement takes 32,766 values on SQLite.
 _AT_ONCE = 5000
-
-
-class Thing(NamedTuple):
-    """Something a run consists of."""
-
-    kind: str
-    subject: str
-    parent: str | None = None
-    tool: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +50,6 @@ class Known:
     def chance(self) -> float:
         """Estimated success, in (0, 1)."""
         return estimate(self.by_key)
-
-
-def path_id(path: Iterable[str]) -> str:
-    """What a beginning of a path is known by; the empty one too."""
-    return hashlib.sha256("\0".join(path).encode(errors="replace")).hexdigest()[:32]
 
 
 def learn(connection: Connection, tenant_id: int, sent: Sequence[Sent], *, now: datetime) -> Lesson:
@@ -98,41 +80,18 @@ def successors(connection: Connection, tenant_id: int, kind: str, parent: str) -
 # A run
 
 
-class _Shape(NamedTuple):
-    """What runs of one capability along one path consist of. Many runs have the same one."""
-
-    capability: Thing
-    steps: tuple[tuple[Thing, Thing], ...]
-    """Each beginning, and its last tool."""
-    things: tuple[Thing, ...]
-
-
-@lru_cache(maxsize=4096)
-def _shape(name: str, path: tuple[str, ...]) -> _Shape:
-    beginnings = prefixes(path)
-    capability = Thing("capability", name)
-    steps = tuple((_path(beginning), Thing("tool", beginning[-1])) for beginning in beginnings)
-    pairs = (Thing("pair", f"{a} > {b}", a, b) for a, b in pairwise(path[:MAX_PATH]))
-    things = tuple(dict.fromkeys([capability, *(thing for step in steps for thing in step), *pairs]))
-    return _Shape(capability, steps, things)
-
-
-def _path(beginning: tuple[str, ...]) -> Thing:
-    return Thing("path", path_id(beginning), path_id(beginning[:-1]), beginning[-1])
-
-
 class _Run(NamedTuple):
     key_id: str
     success: bool
     mocked: bool
-    shape: _Shape
+    shape: Shape
 
     @classmethod
     def of(cls, sent: Sent) -> _Run:
         trace = sent.trace
         path = tuple([task.tool[:MAX_TOOL_CHARS] for task in trace.task_results[:MAX_PATH]])
         mocked = any(task.source != "real" for task in trace.task_results)
-        return cls(sent.key_id, trace.success, mocked, _shape(name_of(trace.capability_id), path))
+        return cls(sent.key_id, trace.success, mocked, shape(name_of(trace.capability_id), path))
 
 
 # What is remembered while a batch is learned from
@@ -217,7 +176,7 @@ _RECALL = {
 
 
 def _recalled(connection: Connection, tenant_id: int, runs: Sequence[_Run]) -> _Memory:
-    things = {thing[:2]: thing for shape in {run.shape for run in runs} for thing in shape.things}
+    things = {thing[:2]: thing for each in {run.shape for run in runs} for thing in each.things}
     found: _Memory = {mocked: defaultdict(dict) for mocked in (False, True)}
     asked = (json.dumps(list(things)), tenant_id)
     for kind, subject, mocked, key_id, *counts in connection.exec_driver_sql(_RECALL[connection.dialect.name], asked):

@@ -14,10 +14,20 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from belljar.learning.estimates import MAX_PATH, Evidence, interval
-from belljar.learning.suggest import Candidate, Next, Ranked, next_tools, rank, shortest
+from belljar.learning.suggest import (
+    MAX_CANDIDATES,
+    Candidate,
+    Next,
+    Ranked,
+    next_tools,
+    rank,
+    shortest,
+    wording,
+)
+from belljar.learning.things import path_id
 from belljar.server.store import learned as store
 from belljar.server.store.engine import Database
-from belljar.server.store.learned import Known, path_id
+from belljar.server.store.learned import Known
 from belljar.server.store.schema import capability_record, execution_trace, learned, trace_tool
 
 __all__ = ["MODEL", "Suggestion", "Suggestions", "learning_state", "suggest"]
@@ -25,8 +35,6 @@ __all__ = ["MODEL", "Suggestion", "Suggestions", "learning_state", "suggest"]
 MODEL = "counts"
 """Decayed Beta counts; the only scorer of this version."""
 _EVIDENCE = 5
-# Capabilities whose words are compared with an intent: the most used ones.
-_CANDIDATES = 1000
 _RECENT = 1000
 _BUCKETS = 10
 
@@ -106,10 +114,10 @@ class _Asking:
     # Capabilities
 
     def capabilities(self, intent: str, limit: int) -> list[Suggestion]:
-        known = store.successors(self.connection, self.tenant_id, "capability", "")[:_CANDIDATES]
+        known = store.successors(self.connection, self.tenant_id, "capability", "")[:MAX_CANDIDATES]
         by_name = {each.thing.subject: each for each in known}
         texts = self._texts(list(by_name))
-        candidates = [Candidate(name, f"{name} {texts.get(name, '')}", each.chance) for name, each in by_name.items()]
+        candidates = [Candidate(name, texts[name], each.chance) for name, each in by_name.items()]
         ranked = rank(candidates, intent)[:limit]
         return [self._capability(best, by_name[best.name]) for best in ranked]
 
@@ -128,15 +136,12 @@ class _Asking:
 
     def _texts(self, names: list[str]) -> dict[str, str]:
         """What each capability is said to be for: where it was published, and where it last ran."""
-        texts = dict[str, str]()
         record = capability_record.c
         said = select(record.name, record.description).where(record.tenant_id == self.tenant_id, record.name.in_(names))
-        for row in self.connection.execute(said.order_by(record.published_at)):
-            texts[row.name] = row.description
-        for name in names:
-            if intent := self.connection.scalar(self._last_intent(name)):
-                texts[name] = f"{texts.get(name, '')} {intent}"
-        return texts
+        rows = self.connection.execute(said.order_by(record.published_at))
+        described = {row.name: row.description for row in rows}
+        last = {name: self.connection.scalar(self._last_intent(name)) for name in names}
+        return {name: wording(name, described.get(name, ""), last[name] or "") for name in names}
 
     def _last_intent(self, name: str) -> Any:
         trace = execution_trace.c

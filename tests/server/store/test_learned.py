@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from belljar.learning.estimates import Evidence
+from belljar.learning.things import Thing, path_id
 from belljar.server.store import learned
 from belljar.server.store.engine import Database, open_database
 from belljar.server.store.ingest import ingest
 from belljar.server.store.keys import Principal
-from belljar.server.store.learned import Known, Thing, path_id
+from belljar.server.store.learned import Known
 from belljar.server.store.queries import TraceDetail, get_trace
 from belljar.tracing.types import Trace
 from tests.server.conftest import NOW, principal
