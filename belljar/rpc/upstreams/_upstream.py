@@ -159,6 +159,8 @@ class Upstream:
         from belljar.rpc.upstreams._connection import connect, reason_of
         from belljar.rpc.upstreams._gate import Gate
 
+        if self._stopped:  # before there was anything to be broken off
+            return "everything was stopped", False
         gate, words = Gate(self._limits), Words(self.spec.name, self.spec.secrets)
         up_at: float | None = None
         reason = f"it gave no answer within {START_S:g} s"

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import psutil
 import pytest
 
@@ -134,6 +135,19 @@ async def test_leaving_while_a_server_starts_breaks_the_start_off(script: Script
         await until(wardens)
         began = time.monotonic()
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.anyio
+async def test_leaving_before_a_server_is_started_starts_none(script: Script) -> None:
+    """What was asked for and has not begun, or is still loading the client library, does not begin any more."""
+    for turns in (0, 1, 3):
+        began = time.monotonic()
+        async with RealWorld([script("noisy.py")]) as world:
+            world.warm()
+            for _ in range(turns):
+                await anyio.lowlevel.checkpoint()
+        assert time.monotonic() - began < 3
+        assert not wardens()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
