@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from belljar import show
 from belljar.errors import ValidationError
 
-__all__ = ["DEFAULT_PROJECT", "LOCAL_ORG", "Fqdn", "for_adhoc", "make", "parse"]
+__all__ = ["DEFAULT_PROJECT", "LOCAL_ORG", "Fqdn", "for_adhoc", "make", "name_of", "parse"]
 
 LOCAL_ORG = "local"
 """The organisation of everything that was not fetched from a registry, nor published to one."""
@@ -117,6 +118,16 @@ def parse(text: str) -> Fqdn:
             raise ValidationError(
                 f"{show.name(text)} is no capability name: write namespace:action or org.project.namespace.action.hash4"
             )
+
+
+# A client runs few capabilities often.
+@lru_cache(maxsize=4096)
+def name_of(capability: str) -> str:
+    """An FQDN in text form without its hash: what all texts of a capability have in common. Another text as it is."""
+    try:
+        return parse(capability).family
+    except ValidationError:
+        return capability
 
 
 def for_adhoc(stem: str, sha256: str) -> Fqdn:

@@ -23,6 +23,7 @@ VERBS = (
     "guest",
     "traces",
     "suggest",
+    "learn",
     "faker",
     "serve",
     "server",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -47,17 +47,32 @@ def escaped(text: str) -> str:
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, to_stdout: bool = False, title: str = "", whole: int = 0
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    to_stdout: bool = False,
+    title: str = "",
+    whole: int = 0,
+    bold: Collection[int] = (),
 ) -> None:
-    """A table. Cells are plain text, fit for a terminal; markup is not known here. The first `whole` never fold."""
+    """A table. Cells are plain text, fit for a terminal; markup is not known here.
+
+    Args:
+        columns: their heads.
+        rows: their cells.
+        to_stdout: because it is the result.
+        title: above it.
+        whole: so many columns, the first, never fold.
+        bold: rows that stand out at a terminal.
+    """
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False)
     for n, column in enumerate(columns):
         drawn.add_column(Text(column), overflow="fold", no_wrap=n < whole)
-    for cells in rows:
-        drawn.add_row(*map(Text, cells))
+    for n, cells in enumerate(rows):
+        drawn.add_row(*map(Text, cells), style="bold" if n in bold else None)
     console = _console(to_stdout)
     try:
         console.print(drawn)

@@ -42,6 +42,7 @@ _RUN = (
         ("capability list", "--json"),
         ("capability show", "--json"),
         ("capability publish", "FILE --org"),
+        ("learn evaluate", "FILE --world --runs --seed --held-out --model --no-model --debug --json"),
         ("faker classify", "--servers --tools --overrides --ignore-annotations --config --debug --json"),
         ("serve", "--host --port --db --no-auth --no-learn --debug --json"),
         ("server key create", "--db --tenant --scope --json"),
