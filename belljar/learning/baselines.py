@@ -187,7 +187,8 @@ class Counts:
         return {each.name: each.score for each in rank(self.candidates, intent, embedder=self.embedder)}
 
     def tools(self, intent: str, context: Sequence[str]) -> Mapping[str, float]:
-        after_path = self._nexts("path", path_id(context)) if len(context) < MAX_PATH else []
+        # No beginning is longer than MAX_PATH: nothing is found after one that is.
+        after_path = self._nexts("path", path_id(context))
         after_last = self._nexts("pair", context[-1]) if context else []
         return {each.name: each.score for each in next_tools(after_path, after_last)}
 

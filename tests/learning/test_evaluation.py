@@ -301,6 +301,14 @@ def test_junk_in_a_database(where: tuple[Any, ...], junk: Any) -> None:
     assert Evaluation.from_wire(found.to_wire()).to_wire() == found.to_wire()
 
 
+def test_a_winner_that_did_not_take_part() -> None:
+    """What is kept cannot name a scorer to use that nobody looked at."""
+    wire = json.loads(json.dumps(_WIRE))
+    wire["tasks"]["tools"]["winner"] = "b"
+    with pytest.raises(ValueError, match="winner"):
+        Evaluation.from_wire(wire)
+
+
 def test_a_plot(structured: World) -> None:
     """A line a bin under a head; every line as wide as the others are."""
     figures = judged(structured).chance.scorers["counts"]

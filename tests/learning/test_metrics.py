@@ -73,6 +73,12 @@ def test_bins(pairs: list[tuple[float, bool]]) -> None:
     assert calibration_error(found) == pytest.approx(naive)
 
 
+def test_the_last_bin_is_no_leftover() -> None:
+    """Five runs more than two bins hold are no third one: five say nothing."""
+    found = bins(np.linspace(0, 1, 45), np.ones(45))
+    assert [each.n for each in found] == [20, 25]
+
+
 def test_a_calibrated_scorer_has_a_small_error() -> None:
     """What is said to happen in p of all cases, does; one that exaggerates is off by as much as it exaggerates."""
     rng = np.random.default_rng(1)
