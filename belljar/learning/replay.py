@@ -61,6 +61,12 @@ class PrioritizedReplay:
         """The newest row that was added; 0 if there is none."""
         return int(self._rows[self._used - 1]) if self._used else 0
 
+    @property
+    def rows(self) -> Ints:
+        """All rows that can be drawn, ascending; int64, shape (len(self),)."""
+        here = self._tree.get(np.arange(self._used)) > 0
+        return self._rows[: self._used][here]
+
     def add(self, rows: Ints, priorities: Floats) -> None:
         """Add rows, each newer than all before it; both of shape (batch,).
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, exc, text
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event, exc, text
 from sqlalchemy.engine import URL, make_url
 
 from belljar.server.store._json import decoded, encoded
@@ -60,15 +60,17 @@ class PoolStatus:
 class Database:
     """Made by `open_database`; thread-safe. Blocking: call it in a thread."""
 
-    def __init__(self, reader: Engine, writer: Engine, *, wait_s: float, read_s: float) -> None:
+    def __init__(self, reader: Engine, writer: Engine, single: Engine, *, wait_s: float, read_s: float) -> None:
         self._reader = reader
         self._writer = writer
+        self._single = single
         self._wait_s = wait_s
         self._read_s = read_s
         self._together = Together(most=_MOST_TOGETHER)
         self.dialect: Dialect = "sqlite" if reader.dialect.name == "sqlite" else "postgresql"
         self.shown: str = reader.url.set(query={}).render_as_string(hide_password=True)
         """The URL without its password, for logs."""
+        self.file: Path | None = Path(reader.url.database or "") if self.dialect == "sqlite" else None
 
     @contextmanager
     def read(self) -> Generator[Connection]:
@@ -109,6 +111,16 @@ class Database:
         with self.read() as connection:
             connection.execute(text("SELECT 1"))
 
+    def alone(self) -> Connection:
+        """A connection outside the pool, which commits each statement; for what lasts as long as a session does, such
+        as PostgreSQL's advisory locks. Whoever asks closes it, and hears the database's errors as they are.
+
+        Raises:
+            StoreUnavailable: as `read`.
+        """
+        with _translated():
+            return self._single.connect()
+
     def pool(self) -> PoolStatus:
         """Connections, both ways together."""
         pools = {cast("QueuePool", engine.pool) for engine in (self._reader, self._writer)}
@@ -145,15 +157,15 @@ def open_database(url: str, *, pool_size: int = 10, wait_s: float = 10.0, read_s
     parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(parsed, wait_s, read_s)
-    engine = create_engine(
-        parsed,
-        **_common(pool_size, wait_s),
-        connect_args=_postgresql_options(wait_s, read_s),
-    )
+    options = _postgresql_options(wait_s, read_s)
+    engine = create_engine(parsed, **_common(pool_size, wait_s), connect_args=options)
     event.listen(engine, "checkout", _check_line)
     # Each statement by itself: two round trips less, and the isolation level sees as much of others as without.
     reader = engine.execution_options(isolation_level="AUTOCOMMIT")
-    return Database(reader, engine, wait_s=wait_s, read_s=read_s)
+    single = create_engine(
+        parsed, poolclass=NullPool, hide_parameters=True, isolation_level="AUTOCOMMIT", connect_args=options
+    )
+    return Database(reader, engine, single, wait_s=wait_s, read_s=read_s)
 
 
 def _parsed(url: str) -> URL:
@@ -197,7 +209,7 @@ def _open_sqlite(url: URL, wait_s: float, read_s: float) -> Database:
     for engine, begin in ((reader, "BEGIN"), (writer, "BEGIN IMMEDIATE")):
         event.listen(engine, "connect", _set_up_reader if engine is reader else _set_up_writer)
         event.listen(engine, "begin", _beginning(begin))
-    return Database(reader, writer, wait_s=wait_s, read_s=read_s)
+    return Database(reader, writer, reader, wait_s=wait_s, read_s=read_s)
 
 
 def _make_private(file: Path) -> None:
@@ -243,6 +255,8 @@ def _postgresql_options(wait_s: float, read_s: float) -> dict[str, Any]:
     return {
         "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
         "connect_timeout": max(2, round(wait_s)),
+        # A line that was cut without a word: otherwise a quarter of an hour.
+        "tcp_user_timeout": round(read_s * 1000),
         "application_name": "belljar",
     }
 

@@ -28,8 +28,8 @@ __all__ = ["KEPT", "MAX_BYTES", "Broken", "NewModel", "StoredModel", "blob_of", 
 
 KEPT = 3
 """Checkpoints of a tenant that stay."""
-MAX_BYTES = 64 * MIB
-"""Of one checkpoint: ten thousand tools and capabilities with their vectors are 20 MB."""
+MAX_BYTES = 72 * MIB
+"""Of one checkpoint: 64 MiB of arrays, and the names that go with them. Mostly it is a few."""
 
 _TRIES = 5
 _ROW = checkpoint.c

@@ -30,6 +30,7 @@ __all__ = [
     "PAGE",
     "Priorities",
     "count",
+    "floor",
     "last_row",
     "mark",
     "newest",
@@ -141,9 +142,16 @@ def count(db: Database, tenant_id: int, *, after: int = 0, until: int | None = N
         return connection.scalar(mine if until is None else mine.where(_TRACE.row_id <= until)) or 0
 
 
-def rows(db: Database, tenant_id: int, *, until: int, page: int = PAGE) -> Iterator[Ints]:
-    """Rows of all real runs up to `until`, ascending, a page at a time; read from the index alone."""
-    for found in _pages(db, tenant_id, 0, until, page, _TRACE.row_id):
+def floor(db: Database, tenant_id: int, most: int) -> int:
+    """The row above which the newest `most` real runs are; 0 if there are no more than that."""
+    with db.read() as connection:
+        mine = select(_TRACE.row_id).where(_TRACE.tenant_id == tenant_id, _REAL)
+        return connection.scalar(mine.order_by(_TRACE.row_id.desc()).offset(most).limit(1)) or 0
+
+
+def rows(db: Database, tenant_id: int, *, after: int = 0, until: int, page: int = PAGE) -> Iterator[Ints]:
+    """Rows of all real runs above `after`, up to `until`, ascending, a page at a time; read from the index alone."""
+    for found in _pages(db, tenant_id, after, until, page, _TRACE.row_id):
         yield np.fromiter((row[0] for row in found), np.int64, len(found))
 
 
