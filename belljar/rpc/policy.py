@@ -30,7 +30,18 @@ from belljar.errors import ConfigError
 from belljar.rpc import jsontext
 from belljar.rpc.world import JsonValue, ToolInfo
 
-__all__ = ["CHANGED", "RESERVED_SERVERS", "Decision", "Declared", "NoTrust", "Policy", "Trust", "decide", "forbids"]
+__all__ = [
+    "CHANGED",
+    "RESERVED_SERVERS",
+    "Decision",
+    "Declared",
+    "NoTrust",
+    "Policy",
+    "Trust",
+    "decide",
+    "forbids",
+    "matches",
+]
 
 RESERVED_SERVERS = frozenset({"capability"})
 """Names under `mcp` that no server may have: `mcp.capability` is for capabilities that call each other."""
@@ -180,12 +191,13 @@ def _check_pattern(pattern: str) -> None:
 
 def _first(patterns: tuple[str, ...], server: str, tool: str) -> str | None:
     for pattern in patterns:
-        if _matches(pattern, server, tool):
+        if matches(pattern, server, tool):
             return pattern
     return None
 
 
-def _matches(pattern: str, server: str, tool: str) -> bool:
+def matches(pattern: str, server: str, tool: str) -> bool:
+    """Whether a tool is among those that a pattern means."""
     if pattern == "*":
         return True
     # The first colon ends the server part: tools may have colons in their names, servers had better not.

@@ -22,7 +22,7 @@ from belljar import __version__, show
 from belljar.server.edge import Edge, request_id
 from belljar.server.problems import Problem, respond
 from belljar.server.routes import _schemas as schemas
-from belljar.server.routes import docs, health, learning, registry, stats, traces
+from belljar.server.routes import docs, health, learning, registry, stats, traces, trust
 from belljar.server.services import Services
 from belljar.server.settings import Settings
 from belljar.server.store.engine import Database
@@ -41,7 +41,7 @@ _QUIET: TelemetryConfig = {
     "operation_spans": False,
     "auto_configure": False,
 }
-_ROUTERS = (traces.router, registry.router, stats.router, learning.router, health.router, docs.router)
+_ROUTERS = (traces.router, registry.router, stats.router, learning.router, trust.router, health.router, docs.router)
 
 
 def create_app(settings: Settings, db: Database) -> FastAPI:

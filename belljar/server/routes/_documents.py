@@ -28,6 +28,7 @@ __all__ = [
     "SUGGEST_ANSWERS",
     "TRACE_ANSWERS",
     "TRACE_ID",
+    "TRUST_ANSWERS",
     "problems",
 ]
 
@@ -254,3 +255,9 @@ _STATE = {
     "mostSurprising": [{"traceId": _ID, "priority": 0.97}],
 }
 LEARNING_ANSWERS = _answers(schemas.LEARNING, _STATE)
+_STANDING = {"successes": 18.2, "failures": 0.9, "n": 22, "nFailed": 1, "keys": 1, "own": True}
+_TRUST = {
+    "capability": f"local.default.git.release_notes.{_CAPABILITY_EXAMPLE['sha256']}",
+    "tools": [{"tool": "git:git_log", "overall": _STANDING, "capability": _STANDING}],
+}
+TRUST_ANSWERS = _answers(schemas.TRUST, _TRUST)

@@ -16,6 +16,7 @@ __all__ = [
     "STATS",
     "SUGGESTIONS",
     "TRACE_PAGE",
+    "TRUST",
     "UUID",
     "Schema",
     "components",
@@ -171,6 +172,20 @@ LEARNING = _object(
         "surprise": _list(_SURPRISE),
         "mostSurprising": _list(_object({"traceId": {**_TEXT, "pattern": UUID}, "priority": _SHARE})),
     }
+)
+
+_STANDING = _object(
+    {
+        "successes": {"type": "number", "minimum": 0, "description": "Each run weighs 0.98 of the one after it."},
+        "failures": {"type": "number", "minimum": 0},
+        "n": _COUNT,
+        "nFailed": _COUNT,
+        "keys": {**_COUNT, "description": "How many keys saw it."},
+        "own": {**_FLAG, "description": "Whether the key that asks is one of them."},
+    }
+)
+TRUST = _object(
+    {"capability": _TEXT, "tools": _list(_object({"tool": _TEXT, "overall": _STANDING, "capability": _STANDING}))}
 )
 
 

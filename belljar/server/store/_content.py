@@ -39,6 +39,8 @@ _MAX_DEPTH = MAX_JSON_DEPTH + 16
 # Indexed texts: PostgreSQL's index rows end at 2.7 KB, and a character has up to four bytes.
 _MAX_CHARS = {"capability_id": 400, "workflow_id": 256, "error_code": 64}
 MAX_TOOL_CHARS = 256
+# A call that a rule or a person forbade, or that waited for one.
+_NOT_MADE = frozenset({"denied", "pending"})
 # Thirty years in milliseconds: sums of durations stay numbers.
 _MAX_DURATION_MS = 1e12
 _CLOCK_SLACK = timedelta(minutes=5)
@@ -185,17 +187,18 @@ def _mocked_share(results: list[dict[str, Any]]) -> float:
 
 
 def _tools(trace: Trace) -> list[dict[str, Any]]:
-    """Mocked calls are counted apart and never among the others."""
+    """Mocked calls are counted apart and never among the others. What was never called did not fail."""
     counted = dict[str, dict[str, Any]]()
     for call in trace.task_results:
         name, real = call.tool[:MAX_TOOL_CHARS], call.source == "real"
+        made = real and call.state not in _NOT_MADE
         tool = counted.get(name)
         if tool is None:
             tool = counted[name] = {"tool": name, "calls": 0, "failures": 0, "mocked": 0, "duration_ms": 0.0}
-        tool["calls"] += real
-        tool["failures"] += real and not call.success
+        tool["calls"] += made
+        tool["failures"] += made and not call.success
         tool["mocked"] += not real
-        tool["duration_ms"] += call.duration_ms if real else 0.0
+        tool["duration_ms"] += call.duration_ms if made else 0.0
     return list(counted.values())
 
 

@@ -78,6 +78,14 @@ def test_nothing_is_no_fault(db: Database, owner: Principal) -> None:
     }
 
 
+def test_what_was_never_called_did_not_fail(db: Database, owner: Principal) -> None:
+    """F41: a call that was denied, or waits for a person, is no call of its tool and no failure of it."""
+    unmade = [call(n, success=False, state=state) for n, state in enumerate(("denied", "pending"))]
+    ingest(db, owner, [trace(1, success=False, taskResults=[*unmade, call(3), call(4, success=False)])], now=NOW)
+    (log,) = stats(db, owner.tenant_id).tools
+    assert (log.count, log.failures, log.mocked, log.percentile(0.5)) == (2, 1, 0, 1.5)
+
+
 def test_only_the_top(db: Database, owner: Principal) -> None:
     """A thousand names do not make a page of a thousand lines; the total counts them all."""
     ingest(db, owner, [trace(n, capabilityId=f"a.b.c.d{n}") for n in range(30)], now=NOW)
