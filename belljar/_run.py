@@ -146,4 +146,5 @@ def _call(record: CallRecord) -> dict[str, JsonValue]:
         "durationMs": None if record.duration_ms is None else round(record.duration_ms, 3),
         "source": record.source,
     }
-    return shown if record.error_code is None else {**shown, "errorCode": record.error_code}
+    more = {"grant": record.grant or None, "errorCode": record.error_code}
+    return shown | {key: value for key, value in more.items() if value is not None}

@@ -27,7 +27,7 @@ from belljar.jar import Jar, RunOptions, open_jar
 from belljar.limits import Limits
 from belljar.rpc.approval import Approver
 from belljar.rpc.bridge import CallObserver
-from belljar.rpc.policy import Trust
+from belljar.rpc.policy import Policy, Trust
 from belljar.rpc.servers import ServerSpec, load_servers, parse_servers
 from belljar.sandbox.compiled import Progress
 
@@ -47,6 +47,7 @@ async def open(  # noqa: A001 - `belljar.open` reads as `tarfile.open` does
     servers: Servers | None = None,
     allow: Iterable[str] = (),
     deny: Iterable[str] = (),
+    auto: Iterable[str] = (),
     limits: Limits | None = None,
     trust: Trust | None = None,
     progress: Progress | None = None,
@@ -57,7 +58,8 @@ async def open(  # noqa: A001 - `belljar.open` reads as `tarfile.open` does
     Args:
         config: all there is to configure; by default the documented defaults, with the XDG folders.
         servers: the upstreams; in place of those of `config`.
-        allow: patterns (`git:git_log`, `git:*`) in addition to those of `config`; so is `deny`, which wins.
+        allow: patterns (`git:git_log`, `git:*`) in addition to those of `config`; so is `deny`, which wins, and
+            `auto`: of a server that `trust` trusts, unasked once the configured server's evidence speaks for it.
         limits: in place of those of `config`.
         trust: whose annotations are believed; nobody's by default.
         progress: told (seconds so far, seconds expected) while the guest is compiled, once on a machine.
@@ -66,7 +68,7 @@ async def open(  # noqa: A001 - `belljar.open` reads as `tarfile.open` does
     Raises:
         ConfigError: something of it cannot be used; says what.
     """
-    settled = _settled(config, tuple(allow), tuple(deny), limits)
+    settled = _settled(config, Policy(tuple(allow), tuple(deny), (), tuple(auto)), limits)
     specs = _specs(settled.servers if servers is None else servers)
     async with open_jar(settled, servers=specs, trust=trust, progress=progress, telemetry=telemetry) as jar:
         jar.warm()
@@ -81,6 +83,7 @@ def run(
     servers: Servers | None = None,
     allow: Iterable[str] = (),
     deny: Iterable[str] = (),
+    auto: Iterable[str] = (),
     limits: Limits | None = None,
     intent: str | None = None,
     workflow: str | None = None,
@@ -105,7 +108,14 @@ def run(
 
     async def once() -> Run:
         opened = open(
-            config=config, servers=servers, allow=allow, deny=deny, limits=limits, trust=trust, progress=progress
+            config=config,
+            servers=servers,
+            allow=allow,
+            deny=deny,
+            auto=auto,
+            limits=limits,
+            trust=trust,
+            progress=progress,
         )
         async with opened as jar:
             done = await jar.run(source, args, options)
@@ -126,10 +136,9 @@ def _refuse_in_a_loop() -> None:
     )
 
 
-def _settled(config: Config | None, allow: tuple[str, ...], deny: tuple[str, ...], limits: Limits | None) -> Config:
+def _settled(config: Config | None, said: Policy, limits: Limits | None) -> Config:
     config = config or Config(_paths())
-    policy = replace(config.policy, allow=(*config.policy.allow, *allow), deny=(*config.policy.deny, *deny))
-    return replace(config, policy=policy, limits=limits or config.limits)
+    return replace(config, policy=config.policy.and_(said), limits=limits or config.limits)
 
 
 def _specs(servers: Servers | None) -> Mapping[str, ServerSpec] | None:

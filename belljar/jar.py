@@ -30,7 +30,7 @@ from belljar.nested import MAX_LEVELS, Calling, Family, OneAtATime
 from belljar.one_run import LOCAL, OneRun, RunOptions
 from belljar.rpc.kept import KeptRuns
 from belljar.rpc.messages import Execute
-from belljar.rpc.policy import Trust
+from belljar.rpc.policy import Auto, Policy, Trust
 from belljar.rpc.recording import Recording
 from belljar.rpc.servers import ServerSpec
 from belljar.rpc.world import Answer, JsonValue, ToolInfo, World
@@ -45,6 +45,7 @@ from belljar.tracing.masked import MaskedTraces
 from belljar.tracing.sink import TraceSink, open_sink, pseudonym_key
 
 if TYPE_CHECKING:
+    from belljar.auto import Questions
     from belljar.tracing.otel import Telemetry
 
 __all__ = ["LOCAL", "Jar", "RunOptions", "open_jar"]
@@ -83,6 +84,7 @@ class Jar:
         world: World,
         trust: Trust | None,
         tasks: TaskGroup,
+        asking: TaskGroup,
         traces: MaskedTraces,
         sink: TraceSink,
         telemetry: Telemetry | None,
@@ -92,6 +94,8 @@ class Jar:
         self.world = world
         self._trust = trust
         self._tasks = tasks
+        self._asking = asking
+        self._questions: Questions | None = None
         self._traces = traces
         self._sink = sink
         self._telemetry = telemetry
@@ -191,8 +195,11 @@ class Jar:
         policy = options.policy or self.config.policy
         if family is None and options.approver is not None:  # from here on, all below share it
             options = replace(options, approver=OneAtATime(options.approver))
+        family = family or Family.first(capability, limits)
+        if policy.auto and recording is None:
+            family = replace(family, auto=self._auto(policy, capability, family))
         calling = Calling(
-            family or Family.first(capability, limits),
+            family,
             limits,
             self.config.paths.data / "capabilities",
             partial(self._run_below, options),
@@ -211,6 +218,17 @@ class Jar:
             calling=calling,
         )
         return await self._go(one, self._key(options, capability), options.principal, calling.family.level)
+
+    def _auto(self, policy: Policy, capability: Capability, family: Family) -> Auto | None:
+        """What decides on calls that the policy leaves to evidence; None without a server to ask for it."""
+        if self.config.tracing.cloud_url is None:
+            return None
+        if self._questions is None:
+            from belljar.auto import Questions  # most policies leave nothing to evidence
+
+            self._questions = Questions(self.config.tracing, self.config.paths.state, self._asking)
+        servers = [name for name in self.world.servers() if self._trust is not None and self._trust.trusted(name)]
+        return self._questions.of_run(policy, capability, servers, family.auto)
 
     async def _go(self, one: OneRun, box_kind: PoolKey, principal: str, level: int) -> Run:
         uncaptured = self._uncaptured[level]
@@ -323,12 +341,14 @@ async def open_jar(
                 open_sink(config.tracing, config.paths.state, known=known, pseudonym_key=key)
             )
             tasks = await stack.enter_async_context(anyio.create_task_group())
+            asking = await stack.enter_async_context(anyio.create_task_group())
+            stack.callback(asking.cancel_scope.cancel)  # what is still asked when the jar is left has no use
             masked = MaskedTraces(known, key)
             if traces or sink.wanted or telemetry is not None:
                 tasks.start_soon(anyio.to_thread.run_sync, masked.prepare)
             if telemetry is not None:
                 tasks.start_soon(anyio.to_thread.run_sync, telemetry.prepare)
-            yield Jar(config, pool, world, trust, tasks, masked, sink, telemetry)
+            yield Jar(config, pool, world, trust, tasks, asking, masked, sink, telemetry)
 
 
 def _secrets(config: Config, servers: Mapping[str, ServerSpec]) -> set[str]:

@@ -8,7 +8,8 @@ its parent. All else goes to the world beneath.
 
 A child can do less than who called it, never more:
 
-    grants      what the policy allows, and the child declares, and its parent declares, and so on up
+    grants      what the policy allows, and the child declares, and its parent declares, and so on up; what is left to
+                evidence, only where that suffices for the code of each
     time        what is left of the parent's call; while a person is asked for the child, no clock above it runs
     calls       one budget for the run that was asked for and all below it
     levels      eight runs below each other, and none that is its own ancestor, by the hash of its code
@@ -35,7 +36,7 @@ from belljar.errors import ApprovalRequired, BelljarError, Code, MisuseError, Up
 from belljar.fqdn import Fqdn
 from belljar.limits import Limits
 from belljar.rpc.approval import ApprovalRequest, Approver, Word
-from belljar.rpc.policy import RESERVED_SERVERS, Declared
+from belljar.rpc.policy import RESERVED_SERVERS, Auto, Declared
 from belljar.rpc.world import CALLER, Answer, JsonValue, ToolInfo, World
 from belljar.sandbox.loader import Capability, load_code
 
@@ -103,6 +104,8 @@ class Family:
     budget: _Budget
     pause: Callable[[bool], None] | None = None
     """Stops the clocks above (True), or lets them go on."""
+    auto: Auto | None = None
+    """What decides by evidence for this run; before it begins, for the one that called it."""
 
     @staticmethod
     def first(capability: Capability, limits: Limits) -> Family:
@@ -111,7 +114,8 @@ class Family:
 
     def below(self, capability: Capability, pause: Callable[[bool], None]) -> Family:
         """Of a run that this one calls."""
-        return Family((*self.hashes, capability.sha256), _both(capability.declared, self.declared), self.budget, pause)
+        declared = _both(capability.declared, self.declared)
+        return replace(self, hashes=(*self.hashes, capability.sha256), declared=declared, pause=pause)
 
     @property
     def level(self) -> int:

@@ -156,6 +156,7 @@ class OneRun:
             policy=self._policy,
             declared=calling.family.declared if calling else self._capability.declared,
             trust=self._trust,
+            auto=calling.family.auto if calling else None,
             approver=self._options.approver,
             remember=self._options.remember,
             on_pause=self._pause,

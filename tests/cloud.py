@@ -17,10 +17,11 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs
 
 import uvicorn
 
-__all__ = ["Cloud", "Reply", "Request", "cloud", "garbage", "html", "item", "never", "say", "slow"]
+__all__ = ["Behaviour", "Cloud", "Reply", "Request", "cloud", "garbage", "html", "item", "never", "say", "slow"]
 
 
 @dataclass(slots=True)
@@ -34,6 +35,7 @@ class Request:
     headers: dict[str, str]
     body: bytes
     """Decompressed; b"" for one whose client went away."""
+    query: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     traces: list[dict[str, Any]] = field(default_factory=list)
     status: int | None = None
 
@@ -126,7 +128,8 @@ async def _read(scope: MutableMapping[str, Any], receive: Any) -> Request:
         message = await receive()
         body += message.get("body", b"")
         more = message.get("more_body", False) and message["type"] == "http.request"
-    request = Request(time.monotonic(), scope["method"], scope["path"], headers, b"")
+    query = parse_qs(scope["query_string"].decode("latin-1"))
+    request = Request(time.monotonic(), scope["method"], scope["path"], headers, b"", query)
     try:
         request.body = gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
         request.traces = json.loads(request.body)["traces"]

@@ -61,6 +61,9 @@ def test_servers_as_a_mapping() -> None:
     asked = belljar.run("await mcp.s.wrapped()", servers={"mcpServers": servers})
     assert asked.error is not None
     assert asked.error.code is belljar.Code.APPROVAL_REQUIRED
+    left = belljar.run("await mcp.s.wrapped()", servers=servers, auto=["s:*"])
+    assert left.error is not None
+    assert "(auto: never seen before)" in left.error.message
 
 
 def test_limits_are_taken() -> None:

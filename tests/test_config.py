@@ -24,6 +24,7 @@ memory = "128MiB"
 allow = ["git:*"]
 deny = ["git:git_push"]
 ask = ["git:git_commit"]
+auto = ["git:git_show"]
 [tracing]
 enabled = false
 cloud_url = "https://traces.example.com"
@@ -72,7 +73,7 @@ def test_without_anything_the_defaults_hold(place: Place) -> None:
     """No file, no variable: documented limits, everything asks, traces stay here, folders by the XDG rules."""
     config = place.load()
     assert config.limits == Limits()
-    assert config.policy.facts() == {"allow": [], "deny": [], "ask": []}
+    assert config.policy.facts() == {"allow": [], "deny": [], "ask": [], "auto": []}
     assert config.tracing == TracingConfig(
         enabled=True, cloud_url=None, api_key=None, batch_size=10, flush_interval_s=5
     )
@@ -88,7 +89,8 @@ def test_the_users_file_says_everything(place: Place) -> None:
     place.user.write_text(USER)
     config = place.load()
     assert (config.limits.wall, config.limits.memory) == (10.0, 128 * MIB)
-    assert config.policy.facts() == {"allow": ["git:*"], "deny": ["git:git_push"], "ask": ["git:git_commit"]}
+    lists = {"allow": ["git:*"], "deny": ["git:git_push"], "ask": ["git:git_commit"], "auto": ["git:git_show"]}
+    assert config.policy.facts() == lists
     assert config.tracing == TracingConfig(
         enabled=False,
         cloud_url="https://traces.example.com",
@@ -130,11 +132,13 @@ def test_options_stand_above_files_and_environment_above_the_file(place: Place) 
         limits={"wall": "2"},
         allow=["time:*"],
         deny=["*"],
+        auto=["time:*"],
         servers=Path("other.json"),
     )
     assert config.limits.wall == 2
     assert config.policy.allow == ("git:*", "time:*")
     assert config.policy.deny == ("git:git_push", "*")
+    assert config.policy.auto == ("git:git_show", "time:*")
     assert (config.tracing.cloud_url, config.tracing.api_key) == ("http://127.0.0.1:8000", KEY)
     assert config.servers == place.cwd / "other.json"
 
@@ -245,6 +249,7 @@ def test_a_project_file_narrows(place: Place, form: str) -> None:
     [
         ("[policy]\nallow = ['*']", "[policy] allow"),
         ("[policy]\nask = []", "[policy] ask"),
+        ("[policy]\nauto = ['*']", "[policy] auto"),
         ("servers = 'mcp.json'", "servers"),
         ("[tracing]\ncloud_url = 'https://evil.example.com'", "tracing"),
         ("[tracing]\nenabled = false", "tracing"),
@@ -289,3 +294,4 @@ def test_options_that_are_none_are_refused(place: Place) -> None:
     """Limits and patterns of the command line are checked by the same rules."""
     assert "wal" in place.refused(limits={"wal": "1"})
     assert "no pattern" in place.refused(allow=["git"])
+    assert "no pattern" in place.refused(auto=["git"])

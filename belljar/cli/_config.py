@@ -18,6 +18,7 @@ Both are TOML, either at the top level or wholly under `[tool.belljar]`:
     [policy]
     allow = ["git:*"]
     deny = ["git:git_push"]
+    auto = ["time:*"]
     [tracing]
     cloud_url = "https://traces.example.com"
     [pool]
@@ -66,8 +67,9 @@ def load(
     limits: Mapping[str, str] | None = None,
     allow: Iterable[str] = (),
     deny: Iterable[str] = (),
+    auto: Iterable[str] = (),
 ) -> Config:
-    """The configuration of one call of the program. `file` to `deny` are its options.
+    """The configuration of one call of the program. `file` to `auto` are its options.
 
     Raises:
         ConfigError: a file that is missing, unreadable or no TOML; an unknown key or a value that is not what its key
@@ -78,7 +80,7 @@ def load(
     if path is not None:
         config = _with_file(config, path, _home(environ))
     config = _with_environment(config, environ)
-    config = _with_options(config, cwd, servers, limits or {}, tuple(allow), tuple(deny))
+    config = _with_options(config, cwd, servers, limits or {}, Policy(tuple(allow), tuple(deny), (), tuple(auto)))
     project = cwd / _FILE
     if os.path.lexists(project) and not _same(project, path):
         config = _narrowed(config, project)
@@ -205,7 +207,7 @@ _NUMBER = ("a number", _is_number)
 _PATTERNS = ("a list of patterns", _is_texts)
 _SECTIONS: dict[str, _Keys] = {
     "limits": {},
-    "policy": {"allow": _PATTERNS, "deny": _PATTERNS, "ask": _PATTERNS},
+    "policy": {"allow": _PATTERNS, "deny": _PATTERNS, "ask": _PATTERNS, "auto": _PATTERNS},
     "tracing": {
         "enabled": _BOOL,
         "cloud_url": ("a URL", _is_text),
@@ -241,14 +243,12 @@ def _with_options(
     cwd: Path,
     servers: Path | None,
     limits: Mapping[str, str],
-    allow: tuple[str, ...],
-    deny: tuple[str, ...],
+    said: Policy,
 ) -> Config:
-    policy = config.policy
     return replace(
         config,
         limits=config.limits.with_(**limits),
-        policy=replace(policy, allow=(*policy.allow, *allow), deny=(*policy.deny, *deny)),
+        policy=config.policy.and_(said),
         servers=config.servers if servers is None else cwd / servers,
     )
 

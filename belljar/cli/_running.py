@@ -48,6 +48,7 @@ class Wanted:
     arg: tuple[str, ...]
     allow: tuple[str, ...]
     deny: tuple[str, ...]
+    auto: tuple[str, ...]
     limits: tuple[str, ...]
     backend: str
     install: bool
@@ -70,6 +71,7 @@ class Wanted:
         arg: Sequence[str] | None = None,
         allow: Sequence[str] | None = None,
         deny: Sequence[str] | None = None,
+        auto: Sequence[str] | None = None,
         limit: Sequence[str] | None = None,
         backend: str = "wasm",
         install: bool = False,
@@ -91,6 +93,7 @@ class Wanted:
             arg=tuple(arg or ()),
             allow=tuple(allow or ()),
             deny=tuple(deny or ()),
+            auto=tuple(auto or ()),
             limits=tuple(limit or ()),
             backend=backend,
             install=install,
@@ -116,7 +119,12 @@ def run(wanted: Wanted) -> int:
 def _run(wanted: Wanted, report: Report) -> int:
     _refuse_what_is_not_here(wanted)
     config = _setup.configure(
-        config=wanted.config, servers=wanted.servers, limits=wanted.limits, allow=wanted.allow, deny=wanted.deny
+        config=wanted.config,
+        servers=wanted.servers,
+        limits=wanted.limits,
+        allow=wanted.allow,
+        deny=wanted.deny,
+        auto=wanted.auto,
     )
     capability = _capability(wanted, config)
     args = _args(wanted, config)

@@ -41,6 +41,7 @@ def configure(
     limits: Iterable[str] = (),
     allow: Iterable[str] = (),
     deny: Iterable[str] = (),
+    auto: Iterable[str] = (),
 ) -> Config:
     """The configuration of this call of the program.
 
@@ -55,6 +56,7 @@ def configure(
         limits=limits_of(limits),
         allow=allow,
         deny=deny,
+        auto=auto,
     )
 
 

@@ -13,6 +13,7 @@ Examples:
   belljar run -c '1 + 1'
   belljar run notes.py --servers mcp.json --allow 'git:*' --arg path=. --json
   belljar run git:release_notes --servers mcp.json --allow 'git:*'
+  belljar run notes.py --servers mcp.json --auto 'git:*'
   belljar run acme.tools.git.release_notes.a7f3
   belljar run -c 'while True: pass' --limit wall=1
 
@@ -41,6 +42,10 @@ def _run(
     ] = None,
     deny: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Tools it may not call, over any allowance. Repeatable.")
+    ] = None,
+    auto: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Tools that need no asking once real runs speak for them. Repeatable."),
     ] = None,
     limit: Annotated[
         list[str] | None, typer.Option(metavar="NAME=V", help="A limit: wall=1, memory=64MiB, calls=10. Repeatable.")
@@ -83,6 +88,7 @@ def _run(
         arg=arg,
         allow=allow,
         deny=deny,
+        auto=auto,
         limit=limit,
         backend=backend,
         install=install,

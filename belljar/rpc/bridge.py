@@ -30,7 +30,7 @@ from belljar.rpc.approval import Approvals, Approver
 from belljar.rpc.grants import Granted, Grants, Refused, upstream_code
 from belljar.rpc.ledger import Ledger, text_sha256
 from belljar.rpc.messages import Call, Return
-from belljar.rpc.policy import Declared, Policy, Trust
+from belljar.rpc.policy import Auto, Declared, Policy, Trust
 from belljar.rpc.record import CallRecord
 from belljar.rpc.world import CALLER, Answer, Caller, JsonValue, ToolInfo, World
 
@@ -80,6 +80,7 @@ class Bridge:
 
     Args:
         declared: what the capability's metadata lists; None if it has none.
+        auto: decides what the policy leaves to evidence; without one a person is asked.
         approver: who is asked; without one a call that needs a person ends the run.
         approvals: given before this run, for a call of it.
         remember: told of a tool that was approved with "always". Must not raise.
@@ -99,6 +100,7 @@ class Bridge:
         policy: Policy,
         declared: Declared | None = None,
         trust: Trust | None = None,
+        auto: Auto | None = None,
         approver: Approver | None = None,
         approvals: Approvals | None = None,
         remember: Callable[[ToolInfo], None] | None = None,
@@ -122,6 +124,7 @@ class Bridge:
             policy=policy,
             declared=declared,
             trust=trust,
+            auto=auto,
             approver=approver,
             approvals=approvals or Approvals(),
             remember=remember,

@@ -2,7 +2,8 @@
 
 A grant, once found, is kept for the run: the second call of a tool asks nobody and awaits nothing. So is a person's no:
 a tool that was denied is not asked about again, or a guest could ask until the answer slips. Several calls that need a
-person are put to them one at a time, and an "always" answers for those that wait.
+person are put to them one at a time, and an "always" answers for those that wait. What the policy leaves to evidence is
+decided once, too: asking again draws nothing anew.
 
 Names are foreign text here, the guest's as well as the server's, and are shown escaped.
 """
@@ -21,7 +22,7 @@ from belljar.rpc import jsontext
 from belljar.rpc.admission import Admitted
 from belljar.rpc.approval import LIFETIME_S, ApprovalRequest, Approvals, Approver, Subject, Word
 from belljar.rpc.ledger import RefusedState
-from belljar.rpc.policy import CHANGED, RESERVED_SERVERS, Decision, Declared, Policy, Trust, decide, forbids
+from belljar.rpc.policy import CHANGED, RESERVED_SERVERS, Auto, Decision, Declared, Policy, Trust, decide, forbids
 from belljar.rpc.world import ToolInfo, World
 
 __all__ = ["Granted", "Grants", "Refused", "upstream_code"]
@@ -59,6 +60,7 @@ class Grants:
 
     Args:
         code_sha256: of the run's code; computed when a person is asked.
+        auto: decides what the policy leaves to evidence; without one a person is asked.
         remember: told of a tool that was approved with "always". Must not raise.
         on_pause: True when a person is asked, False when they answered: that time is not the run's.
         clock: wall clock, nanoseconds, for the expiry of approvals.
@@ -74,6 +76,7 @@ class Grants:
         policy: Policy,
         declared: Declared | None,
         trust: Trust | None,
+        auto: Auto | None,
         approver: Approver | None,
         approvals: Approvals,
         remember: Callable[[ToolInfo], None] | None,
@@ -87,6 +90,7 @@ class Grants:
         self._policy = policy
         self._declared = declared
         self._trust = trust
+        self._auto = auto
         self._approver = approver
         self._approvals = approvals
         self._remember = remember
@@ -112,11 +116,26 @@ class Grants:
         """
         tool = await self._tool(admitted.call.server, admitted.call.tool)
         decision = decide(tool, self._policy, self._declared, self._trust)
+        if decision.kind == "auto":
+            decision = await self._by_evidence(tool)
         if decision.kind == "deny":
             raise _denial(tool.server, tool.name, decision)
-        if decision.kind == "ask":
+        if decision.kind != "allow":
             return await self._asked(admitted, tool, decision)
         return self._keep(tool, decision.rule)
+
+    async def _by_evidence(self, tool: ToolInfo) -> Decision:
+        """An `allow`, or an `ask`: whatever goes wrong, a person is asked."""
+        if self._auto is None:
+            return Decision("ask", "auto: no server is configured")
+        try:
+            decision = await self._auto.decide(tool)
+        except Exception as exc:  # noqa: BLE001 - a seam; its bug must not end the run, nor let a call through
+            _log.error("a call could not be decided on: %s", type(exc).__qualname__)
+            return Decision("ask", "auto: cannot be decided")
+        if (tool.server, tool.name) in self._denied:  # by a person, meanwhile
+            return Decision("ask", decision.rule)
+        return decision
 
     def _keep(self, tool: ToolInfo, grant: str) -> Granted:
         granted = self._granted[tool.server, tool.name] = Granted(tool, grant)
@@ -241,7 +260,8 @@ def _denied_by_person(tool: ToolInfo) -> Refused:
 def _approval_required(admitted: Admitted, decision: Decision) -> ApprovalRequired:
     call = admitted.call
     shown = _shown(call.server, call.tool)
-    message = f"{shown} needs approval; run it at a terminal, or allow it with --allow '{shown}'"
+    why = f" ({show.text(decision.rule)})" if decision.rule.startswith("auto") else ""
+    message = f"{shown} needs approval{why}; run it at a terminal, or allow it with --allow '{shown}'"
     if decision.rule == CHANGED:  # no --allow helps: it was given to what the tool was
         server = show.name(call.server)
         message = f"{shown} has changed since it was first seen; look at it, then run `belljar servers trust {server}`"

@@ -9,20 +9,26 @@ no case folding, no normalisation - so a look-alike name is another name. The or
     a pinned tool changed ask     an allowance was given to what the tool was
     allow                 allow
     ask                   ask
+    auto                  auto    what real runs show decides between allow and ask; or ask, if a condition is missing
     trust                 allow   the user trusts the server's annotations, and they say read-only and closed world
     anything else         ask
 
-Trust is the only way to an unasked allowance, and it needs all of: server trusted, `readOnlyHint: true`,
+Trust is the only way to an allowance that nobody gave, and it needs all of: server trusted, `readOnlyHint: true`,
 `openWorldHint: false` (a read-only tool that reaches the open world carries data out), and a pin equal to the tool's
 digest: no pin, no trust. An explicit allow is the user's word on this run; it stands where there is no pin yet, but not
 where the pin says that name, schema or annotations are no longer what the user once saw.
+
+Auto is less than an allowance: it needs the pin and the trusted server too, because how much a tool may harm is known
+from its annotations alone. Whether evidence then suffices is for an `Auto` to say, who can ask for it; this module only
+says that it is to be asked. A pattern of `auto` that matches is the last word, also over trust: a tool the user gave to
+it asks while it is flaky.
 
 `forbids` answers from the names alone: what is denied anyway must not start a server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -33,11 +39,13 @@ from belljar.rpc.world import JsonValue, ToolInfo
 __all__ = [
     "CHANGED",
     "RESERVED_SERVERS",
+    "Auto",
     "Decision",
     "Declared",
     "NoTrust",
     "Policy",
     "Trust",
+    "about",
     "decide",
     "forbids",
     "matches",
@@ -63,10 +71,16 @@ class Policy:
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     ask: tuple[str, ...] = ()
+    auto: tuple[str, ...] = ()
+    """Asked about until real runs have shown that they can be relied on."""
 
     def __post_init__(self) -> None:
-        for pattern in (*self.allow, *self.deny, *self.ask):
+        for pattern in (*self.allow, *self.deny, *self.ask, *self.auto):
             _check_pattern(pattern)
+
+    def and_(self, more: Policy) -> Policy:
+        """With what another one says beside it."""
+        return Policy(*(getattr(self, name) + getattr(more, name) for name in self.__slots__))
 
     @property
     def digest(self) -> str:
@@ -74,7 +88,7 @@ class Policy:
         return jsontext.sha256(self.facts())
 
     def facts(self) -> Mapping[str, JsonValue]:
-        return {"allow": list(self.allow), "deny": list(self.deny), "ask": list(self.ask)}
+        return {name: list(getattr(self, name)) for name in ("allow", "deny", "ask", "auto")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +147,17 @@ class NoTrust:
 class Decision:
     """What becomes of a call, and by which rule: `allow git:*`, `trust annotations`, `changed since pinned`..."""
 
-    kind: Literal["allow", "deny", "ask"]
+    kind: Literal["allow", "deny", "ask", "auto"]
+    """`auto`: an `Auto` makes an `allow` or an `ask` of it."""
     rule: str
+
+
+class Auto(Protocol):
+    """Decides by what real runs have shown."""
+
+    async def decide(self, tool: ToolInfo) -> Decision:
+        """`allow` or `ask`, for a tool that is pinned and whose annotations are trusted. Has a deadline of its own."""
+        ...
 
 
 def forbids(server: str, tool: str, policy: Policy, declared: Declared | None) -> Decision | None:
@@ -160,9 +183,19 @@ def decide(tool: ToolInfo, policy: Policy, declared: Declared | None = None, tru
     asked = _first(policy.ask, tool.server, tool.name)
     if asked is not None:
         return Decision("ask", f"ask {asked}")
+    if _first(policy.auto, tool.server, tool.name) is not None:
+        return _left_to_evidence(tool, pin, trust)
     if _harmless(tool) and pin is not None and trust.trusted(tool.server):
         return Decision("allow", "trust annotations")
     return Decision("ask", "default")
+
+
+def _left_to_evidence(tool: ToolInfo, pin: str | None, trust: Trust) -> Decision:
+    if pin is None or not tool.digest:
+        return Decision("ask", "auto: never seen before")
+    if not trust.trusted(tool.server):
+        return Decision("ask", "auto: its server's annotations are not trusted")
+    return Decision("auto", "auto")
 
 
 def _forbidden_elsewhere(tool: ToolInfo, policy: Policy) -> Decision | None:
@@ -194,6 +227,12 @@ def _first(patterns: tuple[str, ...], server: str, tool: str) -> str | None:
         if matches(pattern, server, tool):
             return pattern
     return None
+
+
+def about(patterns: Iterable[str], servers: Iterable[str]) -> tuple[str, ...]:
+    """Those of the patterns that may mean a tool of one of these servers."""
+    names = tuple(servers)
+    return tuple(each for each in patterns if any(_glob(each.partition(":")[0], name) for name in names))
 
 
 def matches(pattern: str, server: str, tool: str) -> bool:

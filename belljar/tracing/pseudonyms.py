@@ -19,8 +19,8 @@ _BYTES = 32
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-def load_or_make(path: Path) -> bytes:
-    """The key in this file; a new one is made if there is no file.
+def load_or_make(path: Path, what: str = "the key of the pseudonyms") -> bytes:
+    """The key in this file; a new one is made if there is no file. `what` it is, for messages.
 
     Raises:
         ConfigError: not a file of ours that only we can read, or it cannot be read or written.
@@ -30,7 +30,7 @@ def load_or_make(path: Path) -> bytes:
         _make(path)
         return _load(path)
     except OSError as exc:
-        raise ConfigError(f"the key of the pseudonyms, {str(path)!r}: {exc.strerror}") from None
+        raise ConfigError(f"{what}, {str(path)!r}: {exc.strerror}") from None
 
 
 def _make(path: Path) -> None:

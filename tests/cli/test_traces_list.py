@@ -64,6 +64,10 @@ class Far:
         made = self._belljar("server", "key", "create", "--tenant", tenant, *words, "--json")
         return {"BELLJAR_CLOUD_URL": self._server.url, "BELLJAR_API_KEY": made.json["key"]}
 
+    def stop(self) -> None:
+        """The server is gone."""
+        self._server.end()
+
     def store(self, *traces: dict[str, Any]) -> None:
         with self._server.client(self.env["BELLJAR_API_KEY"]) as client:
             answer = client.post("/api/traces", json=traces)

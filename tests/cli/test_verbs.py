@@ -15,8 +15,8 @@ from belljar.sandbox.walls import WALLS
 from tests.cli.conftest import Belljar
 
 _RUN = (
-    "-c --servers --args --arg --allow --deny --limit --backend --world --intent --workflow --waive --config --debug "
-    "--json"
+    "-c --servers --args --arg --allow --deny --auto --limit --backend --world --intent --workflow --waive --config "
+    "--debug --json"
 )
 
 

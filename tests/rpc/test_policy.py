@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from belljar.errors import Code, ConfigError
 from belljar.rpc.approval import LIFETIME_S, Approval, Approvals, Subject
-from belljar.rpc.policy import Decision, Declared, NoTrust, Policy, decide, forbids
+from belljar.rpc.policy import Decision, Declared, NoTrust, Policy, about, decide, forbids
 from belljar.rpc.world import ToolInfo
 
 SAFE = {"readOnlyHint": True, "openWorldHint": False}
@@ -37,6 +37,7 @@ def tool(name: str = "git:git_log", digest: str = "now", /, **annotations: objec
 
 
 UNDECLARED = "not declared by the capability"
+UNSEEN, UNTRUSTED = "auto: never seen before", "auto: its server's annotations are not trusted"
 ALL = Policy(allow=("*",))
 LOG, SEEN = ("git", "git_log"), {("git", "git_log"): "now"}
 CHANGED = {("git", "git_log"): "then"}
@@ -87,6 +88,17 @@ TABLE: list[tuple[str, ToolInfo, Policy, Declared | None, Pins, str, str]] = [
     ("trust, no digest", tool("git:git_log", "", **SAFE), Policy(), None, Pins(GIT, {LOG: ""}), "ask", "default"),
     ("allow, changed", tool(), Policy(allow=("git:*",)), None, Pins(GIT, CHANGED), "ask", "changed since pinned"),
     ("allow, pinned the same", tool(), Policy(allow=("git:*",)), None, SEEING, "allow", "allow git:*"),
+    ("auto", tool(), Policy(auto=("git:*",)), None, SEEING, "auto", "auto"),
+    ("auto, over trust", tool(**SAFE), Policy(auto=("git:*",)), None, SEEING, "auto", "auto"),
+    ("auto of another", tool(**SAFE), Policy(auto=("time:*",)), None, SEEING, "allow", "trust annotations"),
+    ("allow over auto", tool(), Policy(allow=("git:*",), auto=("*",)), None, SEEING, "allow", "allow git:*"),
+    ("ask over auto", tool(), Policy(ask=("git:*",), auto=("*",)), None, SEEING, "ask", "ask git:*"),
+    ("deny over auto", tool(), Policy(deny=("git:*",), auto=("*",)), None, SEEING, "deny", "deny git:*"),
+    ("auto, undeclared", tool(), Policy(auto=("*",)), Declared(("time",)), SEEING, "deny", UNDECLARED),
+    ("auto, changed", tool(), Policy(auto=("*",)), None, Pins(GIT, CHANGED), "ask", "changed since pinned"),
+    ("auto, no pin", tool(), Policy(auto=("*",)), None, Pins(GIT), "ask", UNSEEN),
+    ("auto, no digest", tool("git:git_log", ""), Policy(auto=("*",)), None, Pins(GIT, {LOG: ""}), "ask", UNSEEN),
+    ("auto, not trusted", tool(), Policy(auto=("*",)), None, Pins(frozenset(), SEEN), "ask", UNTRUSTED),
     ("deny, changed", tool(), Policy(deny=("git:*",)), None, Pins(GIT, CHANGED), "deny", "deny git:*"),
 ]  # fmt: skip
 
@@ -105,6 +117,19 @@ def test_denials_need_no_tool() -> None:
     assert forbids("git", "git_push", policy, None) == Decision("deny", "deny git:git_push")
     assert forbids("git", "git_log", policy, Declared(("time",))) == Decision("deny", UNDECLARED)
     assert forbids("git", "git_log", policy, None) is None
+
+
+def test_auto_without_a_trust() -> None:
+    """F49: nobody is trusted, nothing was seen: `auto` asks."""
+    assert decide(tool(**SAFE), Policy(auto=("*",))).kind == "ask"
+
+
+def test_patterns_about_servers() -> None:
+    """Those that may mean a tool of one of them; what means none need not be asked about."""
+    patterns = ("git:*", "g*:x", "time:now", "*")
+    assert about(patterns, ["git"]) == ("git:*", "g*:x", "*")
+    assert about(patterns, ["other", "time"]) == ("time:now", "*")
+    assert about(patterns, []) == ()
 
 
 def test_nobody_is_trusted_by_default() -> None:
@@ -137,6 +162,7 @@ def test_a_malformed_pattern(pattern: str) -> None:
         lambda: Policy(allow=(pattern,)),
         lambda: Policy(deny=(pattern,)),
         lambda: Policy(ask=(pattern,)),
+        lambda: Policy(auto=(pattern,)),
         lambda: Declared(("git",), (pattern,)),
     ):
         with pytest.raises(ConfigError, match="write SERVER:TOOL") as caught:
@@ -172,7 +198,7 @@ def test_matching_is_linear() -> None:
 
 def test_digest() -> None:
     """Policies that differ have different digests, whatever list differs and whatever the order."""
-    policies = [Policy(), Policy(allow=("*",)), Policy(deny=("*",)), Policy(ask=("*",)), Policy(allow=("*", "a:b"))]
+    policies = [Policy(), *(Policy(**{name: ("*",)}) for name in Policy().facts()), Policy(allow=("*", "a:b"))]
     assert len({policy.digest for policy in policies}) == len(policies)
     assert Policy(allow=("*",)).digest == Policy(allow=("*",)).digest
 

@@ -72,6 +72,6 @@ def _patterns(text: str) -> tuple[str, ...]:
     if len(patterns) > store.MAX_TOOLS:
         raise Problem(400, f"tools: {store.MAX_TOOLS} at most")
     try:
-        return Policy(allow=patterns).allow
+        return Policy(auto=patterns).auto
     except BelljarError as exc:
         raise Problem(400, f"tools: {exc.message}") from None
