@@ -30,9 +30,11 @@ Examples:
   belljar learn evaluate --world plain --no-model --json
 
 \b
-Worlds: structured, confounded, regimes, nested, plain; docs/learning.md says what is true in each. A winner is what is
-to be used: the model only where it is better than every other scorer by more than chance.
+Worlds: structured, detours, confounded, regimes, nested, plain; docs/learning.md says what is true in each. The row
+with a star is what is to be used: the model only where it is better than every other by more than chance. In brackets:
+what nobody can use, to compare with.
 """
+_WARM = 10
 _Object = dict[str, Any]
 
 
@@ -193,12 +195,14 @@ def _evaluated(
 ) -> tuple[Evaluation, _Object | None]:
     from belljar.learning.baselines import BASELINES
     from belljar.learning.evaluation import evaluate, known_texts
+    from belljar.learning.nearest import Nearest
 
     texts = known_texts(fitted, given.texts)
     scorers = [fit(fitted, texts) for fit in BASELINES]
     model, about = _model(fitted, texts, wanted.seed) if wanted.model else (None, None)
     everyone = scorers if model is None else [model, *scorers]
-    return evaluate(everyone, later, fitted=fitted, seed=wanted.seed), about
+    references = [Nearest.fit(fitted, texts)]
+    return evaluate(everyone, later, fitted=fitted, references=references, seed=wanted.seed), about
 
 
 def _model(fitted: list[Run], texts: Mapping[str, str], seed: int) -> tuple[Scorer | None, _Object | None]:
@@ -214,7 +218,9 @@ def _model(fitted: list[Run], texts: Mapping[str, str], seed: int) -> tuple[Scor
 
         def stepped(step: Any) -> None:
             passed = time.monotonic() - began
-            tick(passed, passed * step.of / max(1, step.number))
+            # The first steps are slow, and say nothing of how long the rest will take.
+            if step.number >= _WARM:
+                tick(passed, passed * step.of / step.number)
 
         trained = training.train(fitted, texts, training=training.Training(seed=seed), stepped=stepped)
     about = {"steps": len(trained.losses), "seconds": round(time.monotonic() - began, 1)}
@@ -251,7 +257,7 @@ def _draw_ranking(title: str, task: Task[Ranking], possible: float | None) -> No
 
 
 def _mark(name: str, winner: str) -> tuple[str, str]:
-    return "*" if name == winner else "", name
+    return "*" if name == winner else "", f"({name})" if name == "nearest" else name
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[tuple[str, ...]], n: int, reason: str) -> None:

@@ -11,7 +11,8 @@ see the calls, as the server does when it foresees a trace. Where code gives up 
 path tells something of the outcome, to all scorers alike: `chance` is how well traces are foreseen, not plans.
 
 The model is used for a task only where it is better than *every* other scorer by more than chance, on enough runs;
-everywhere else it is the best of the simple ones. No correction for many comparisons is needed where all of them have
+everywhere else it is the best of the simple ones. References may stand beside them, whose figures are shown and who
+decide nothing. No correction for many comparisons is needed where all of them have
 to be won (intersection-union test, Berger 1982).
 """
 
@@ -26,7 +27,7 @@ import numpy as np
 from belljar.learning.baselines import BASELINES, Fit
 from belljar.learning.estimates import MAX_PATH
 from belljar.learning.figures import Calibration, Evaluation, Ranking, Task
-from belljar.learning.metrics import Array, Margin, bins, calibration_error, certain, margins, place
+from belljar.learning.metrics import Array, bins, calibration_error, certain, margins, place
 from belljar.learning.runs import Run, Scorer
 
 __all__ = ["LEAST_RUNS", "MODEL", "Evaluation", "evaluate", "hold_out", "known_texts", "split"]
@@ -71,26 +72,41 @@ def hold_out(
 
 
 def evaluate(
-    scorers: Sequence[Scorer], held_out: Sequence[Run], *, fitted: Sequence[Run], model: str = MODEL, seed: int = 0
+    scorers: Sequence[Scorer],
+    held_out: Sequence[Run],
+    *,
+    fitted: Sequence[Run],
+    references: Sequence[Scorer] = (),
+    model: str = MODEL,
+    seed: int = 0,
 ) -> Evaluation:
-    """What these scorers, fitted to `fitted`, make of `held_out`. Of two simple ones that do alike the first is used.
+    """What these scorers make of runs that they have not seen.
+
+    Args:
+        scorers: who takes part; of two simple ones that do alike the first is used.
+        held_out: what is asked about.
+        fitted: what all of them were fitted to.
+        references: whose figures are shown beside them.
+        model: the name of the one that has to win.
+        seed: of the statistics.
 
     Raises:
         ValueError: a held-out run is not later than all that were fitted; two scorers of one name; only the model.
     """
-    names = [scorer.name for scorer in scorers]
-    if len(set(names)) < len(names) or not set(names) - {model}:
+    everyone = [*scorers, *references]
+    names = [scorer.name for scorer in everyone]
+    if len(set(names)) < len(names) or not {scorer.name for scorer in scorers} - {model}:
         raise ValueError("scorers have names of their own, and one of them is not the model")
     if fitted and held_out and max(run.row for run in fitted) >= min(run.row for run in held_out):
         raise ValueError("what is held out is later than all that was fitted: use split()")
-    judge = _Judge(names, model, seed)
+    judge = _Judge(names, [scorer.name for scorer in scorers if scorer.name != model], model, seed)
     good = [run for run in held_out if run.success]
     return Evaluation(
         len(held_out),
         len(fitted),
-        judge.ranked(_asked(scorers, list(map(_capability, good)), _capabilities), _NO_INTENTS),
-        judge.ranked(_asked(scorers, list(map(_tools, good)), _next_tools), _NO_PATHS),
-        judge.foreseen(*_chances(scorers, held_out)),
+        judge.ranked(_asked(everyone, list(map(_capability, good)), _capabilities), _NO_INTENTS),
+        judge.ranked(_asked(everyone, list(map(_tools, good)), _next_tools), _NO_PATHS),
+        judge.foreseen(*_chances(everyone, held_out)),
     )
 
 
@@ -163,62 +179,59 @@ def _chances(scorers: Sequence[Scorer], held_out: Sequence[Run]) -> tuple[Array,
 @dataclass(frozen=True, slots=True)
 class _Judge:
     names: list[str]
+    """Of everyone, in the order of their columns."""
+    simple: list[str]
+    """Of those who can be used without a model."""
     model: str
     seed: int
 
     def ranked(self, answers: _Answers, nothing: str) -> Task[Ranking]:
         if not len(answers.asked):
-            return Task(0, {}, self._simple[0], nothing)
+            return Task(0, {}, self.simple[0], nothing)
         n = int(answers.asked.sum())
         means = answers.gains.sum(axis=1) / n
         scorers = {name: Ranking(*map(float, means[:, i])) for i, name in enumerate(self.names)}
-        firsts = {name: each.hit1 for name, each in scorers.items()}
-        best = max(self._simple, key=lambda name: firsts[name])
-        said = {name: f"{share:.1%} right at once" for name, share in firsts.items()}
-        about = f"{n} questions of {len(answers.asked)} runs"
+        best = max(self.simple, key=lambda name: scorers[name].hit1)
+        about = f"right at once, of {n} questions about {len(answers.asked)} runs"
+        said = {name: f"{each.hit1:.1%}" for name, each in scorers.items()}
         winner, reason = self._verdict(best, said, about, answers.gains[0], answers.asked)
         return Task(n, scorers, winner, reason)
 
     def foreseen(self, predicted: Array, observed: Array) -> Task[Calibration]:
         n = len(observed)
         if not n:
-            return Task(0, {}, self._simple[0], _NO_RUNS)
+            return Task(0, {}, self.simple[0], _NO_RUNS)
         losses = (predicted - observed[:, None]) ** 2
         scorers = {
             name: _calibration(predicted[:, i], observed, float(losses[:, i].mean()))
             for i, name in enumerate(self.names)
         }
-        best = min(self._simple, key=lambda name: scorers[name].brier)
-        said = {name: f"a Brier score of {each.brier:.3f} (less is better)" for name, each in scorers.items()}
-        winner, reason = self._verdict(best, said, f"{n} runs", -losses, np.ones(n))
+        best = min(self.simple, key=lambda name: scorers[name].brier)
+        said = {name: f"{each.brier:.3f}" for name, each in scorers.items()}
+        winner, reason = self._verdict(best, said, f"Brier score on {n} runs, less is better", -losses, np.ones(n))
         if winner == self.model and (worse := scorers[winner].error - scorers[best].error) > _SLACK:
-            errors = f"{scorers[winner].error:.3f} against {scorers[best].error:.3f}"
-            winner, reason = best, f"{self.model} foresees better, but is off by {worse:.3f} more: {errors} of {best}"
+            errors = f"{scorers[winner].error:.3f}, {best} {scorers[best].error:.3f}"
+            why = f"{winner} is not used, though it is better: its chances are off by {worse:.3f} more"
+            winner, reason = best, f"{reason}. But calibration error: {self.model} {errors}; {why}"
         return Task(n, scorers, winner, reason)
-
-    @property
-    def _simple(self) -> list[str]:
-        return [name for name in self.names if name != self.model]
 
     def _verdict(self, best: str, said: Mapping[str, str], about: str, gains: Array, asked: Array) -> tuple[str, str]:
         """Who is to be used, and why, in words."""
         if self.model not in said:
-            return best, f"{best} has {said[best]}, on {about}; there is no model to compare it with"
-        both = f"{self.model} has {said[self.model]}, {best}, the best without a model, {said[best]}; on {about}"
+            return best, f"{about}: {best} {said[best]}; there is no model to compare it with"
+        both = f"{about}: {self.model} {said[self.model]}, the best without a model, {best}, {said[best]}"
         if len(asked) < LEAST_RUNS:
-            return best, f"{both}. That is too few to tell: {LEAST_RUNS} runs are needed"
+            return best, f"{both}; too few runs to tell, {LEAST_RUNS} are needed"
         found = margins(gains, asked, self.names.index(self.model), seed=self.seed)
-        closest = min((self.names.index(name) for name in self._simple), key=lambda i: found[i].low)
-        margin = found[closest]
+        by_name = {name: found[self.names.index(name)] for name in self.simple}
+        closest = min(self.simple, key=lambda name: by_name[name].low)
+        margin = by_name[closest]
+        between = f"{margin.low:+.3f} to {margin.high:+.3f} over {closest}, with 99 % confidence"
         if margin.low > 0:
-            return self.model, f"{both}. It is better than every other: {_between(margin, self.names[closest])}"
+            return self.model, f"{both}; {self.model} is better than every other: {between}"
         if margin.difference <= 0:
-            return best, f"{both}. It is not better"
-        return best, f"{both}. It may be chance: {_between(margin, self.names[closest])}"
-
-
-def _between(margin: Margin, other: str) -> str:
-    return f"by {margin.low:+.3f} to {margin.high:+.3f} over {other}, with 99 % confidence"
+            return best, f"{both}; {self.model} is not better"
+        return best, f"{both}; that may be chance: {between}"
 
 
 def _calibration(predicted: Array, observed: Array, brier: float) -> Calibration:

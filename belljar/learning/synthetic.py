@@ -4,6 +4,8 @@
                  paths pass through the same two tools, where who knows the last call alone loses the way
     confounded   names and descriptions say the wrong thing: what is called after mail writes the release notes
     regimes      two ways to everything, one good and one bad; at a known moment they change places
+    detours      between the calls that matter others are made that do not, so that no beginning is seen often, and what
+                 comes next depends on the intent and on a call some way back
     nested       capabilities that call capabilities, which are run by themselves, too
     plain        intents say nothing, and the next tool depends on the last alone: who knows that is as good as can be
 
@@ -20,7 +22,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 
@@ -191,6 +193,33 @@ def _structured(rng: random.Random) -> _Made:
     return [(0.0, Phase(tuple(ways), rates, _phrases(purposes)))], texts
 
 
+def _detours(rng: random.Random) -> _Made:
+    """Before each call but the first one of five that do not matter is made, or none."""
+    aside = [()] * 3 + [(f"aside:look{i}",) for i in range(5)]
+    purposes = list(_PURPOSES)[:4]
+    rng.shuffle(purposes)
+    ways, rates = list[Way](), dict[str, float]()
+    for i, purpose in enumerate(purposes):
+        for source, share in (("east", 0.65), ("west", 0.35)):
+            # Where it was read from decides how it is written down, whatever was looked at meanwhile.
+            core = (f"{source}:read", "text:clean", f"{source}{i % 2}:store", f"sink{i}:deliver")
+            for some in product(aside, repeat=3):
+                first, *rest = core
+                path = (first, *(name for detour, name in zip(some, rest, strict=True) for name in (*detour, name)))
+                ways.append(Way(purpose, _named(purpose, "run"), path, share))
+        rates[f"sink{i}:deliver"] = rng.uniform(0.7, 0.98)
+    texts = {way.capability: _PURPOSES[way.purpose][1].split("/")[0] for way in ways}
+    return [(0.0, Phase(_merged(ways), rates, _phrases(purposes)))], texts
+
+
+def _merged(ways: Iterable[Way]) -> tuple[Way, ...]:
+    """Ways that are the same are one, taken as often as they together."""
+    shares = defaultdict[Way, float](float)
+    for way in ways:
+        shares[replace(way, share=0.0)] += way.share
+    return tuple(replace(way, share=share) for way, share in shares.items())
+
+
 def _confounded(rng: random.Random) -> _Made:
     """Each purpose is served by what is named and described after the next one."""
     purposes = list(_PURPOSES)
@@ -255,6 +284,7 @@ def _plain(rng: random.Random) -> _Made:
 
 WORLDS: dict[str, Callable[[random.Random], _Made]] = {
     "structured": _structured,
+    "detours": _detours,
     "confounded": _confounded,
     "regimes": _regimes,
     "nested": _nested,

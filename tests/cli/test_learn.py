@@ -87,7 +87,7 @@ def test_standard_input(belljar: Belljar) -> None:
     [
         ([], "server export"),
         (["x.jsonl", "--world", "plain"], "one of the two"),
-        (["--world", "wonder\x1b[31m"], "structured, confounded"),
+        (["--world", "wonder\x1b[31m"], "structured, detours"),
         (["not-there.jsonl"], "cannot read not-there.jsonl"),
         (["."], "cannot read"),
         (["empty.jsonl"], "holds no trace"),

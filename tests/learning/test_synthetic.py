@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
-from belljar.learning.baselines import Counts, Markov1, Popularity, Semantic
+from belljar.learning.baselines import BASELINES, Counts, Markov1, Popularity, Semantic
 from belljar.learning.evaluation import hold_out, split
+from belljar.learning.nearest import Nearest
 from belljar.learning.synthetic import WORLDS, Truth, world
 
 EVERY = pytest.mark.parametrize("name", WORLDS)
@@ -26,7 +27,7 @@ def test_a_seed_is_a_world(name: str) -> None:
 
 def test_a_world_that_is_none() -> None:
     """Those that there are, are named."""
-    with pytest.raises(ValueError, match="structured, confounded"):
+    with pytest.raises(ValueError, match="structured, detours"):
         world("wonder")
 
 
@@ -97,6 +98,21 @@ def test_markov_loses_its_way_where_paths_meet() -> None:
     best = made.truth.best(split(made.runs)[1])["tools"]
     assert found.winner == "counts"
     assert found.scorers["markov1"].hit1 + 0.1 < found.scorers["counts"].hit1 < best - 0.1
+
+
+def test_past_intents_tell_what_is_wanted() -> None:
+    """Who remembers all runs and their intents comes near the best possible, but not where no path is seen twice."""
+    near, far = (hold_out_with_nearest(name) for name in ("confounded", "detours"))
+    assert near["nearest"] > near["possible"] - 0.05 > near["counts"] + 0.1
+    assert far["counts"] < far["nearest"] < far["possible"] - 0.08
+
+
+def hold_out_with_nearest(name: str) -> dict[str, float]:
+    """Hit@1 of the next tool."""
+    made = world(name)
+    found = hold_out(made.runs, made.texts, (*BASELINES, Nearest.fit)).tools
+    possible = made.truth.best(split(made.runs)[1])["tools"]
+    return {scorer: each.hit1 for scorer, each in found.scorers.items()} | {"possible": possible}
 
 
 def test_counts_follow_a_change() -> None:
