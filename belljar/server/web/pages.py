@@ -29,6 +29,7 @@ from belljar.server.store import keys, maintenance, queries
 from belljar.server.store.keys import Scope
 from belljar.server.web import capabilities, views
 from belljar.server.web.display import environment
+from belljar.server.web.learning import learning_page
 from belljar.server.web.session import HOME, Door, LoginNeeded, Viewer, form_of, local_path, redirect, to_login
 from belljar.server.web.views import Wanted
 
@@ -227,8 +228,13 @@ def _list(request: Request, web: Web, viewer: Viewer, template: str, seen: str |
     if seen == found.seen:
         return Response(status_code=_UNCHANGED, headers=_HEADERS)
     live = not cursor and params.get("live", "") != "off"
-    address = f"{request.url.scheme}://{request.url.netloc}"
-    return web.page(template, viewer, here="traces", list=found, live=live, spans=views.SPANS, address=address)
+    return web.page(
+        template, viewer, here="traces", list=found, live=live, spans=views.SPANS, address=_address(request)
+    )
+
+
+def _address(request: Request) -> str:
+    return f"{request.url.scheme}://{request.url.netloc}"
 
 
 @router.get("/traces/{trace_id}")
@@ -297,6 +303,20 @@ async def capability(request: Request) -> Response:
         if found is None:
             raise Problem(404, "no capability of this name ran or was published")
         return web.page("capability.html", viewer, here="capabilities", page=found)
+
+    return await _answer(request, make)
+
+
+# Learning
+
+
+@router.get("/learning")
+async def learning(request: Request) -> Response:
+    """What was learned and why it is believed; with a question in the query, what would be suggested."""
+
+    def make(web: Web, viewer: Viewer) -> Response:
+        page = learning_page(web.parts.db, viewer.who.tenant_id, request.query_params)
+        return web.page("learning.html", viewer, here="learning", page=page, address=_address(request))
 
     return await _answer(request, make)
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import httpx2
 import pytest
 
 from belljar.server.settings import Settings
-from belljar.server.store import ingest, keys
+from belljar.server.store import ingest, keys, learned
 from belljar.server.store.engine import Database, open_database
 from belljar.server.store.keys import Principal
 from belljar.tracing.types import decode
@@ -36,14 +37,17 @@ class Site:
     def url(self) -> str:
         return self.api.url
 
-    def add(self, *wires: dict[str, Any]) -> None:
+    def add(self, *wires: dict[str, Any], learn: ingest.Learn | None = None) -> None:
         """Store traces of the owner's."""
         now = datetime.now(UTC)
         for start in range(0, len(wires), 100):
-            results = ingest.ingest(
-                self.api.db, self.owner, [decode(wire) for wire in wires[start : start + 100]], now=now
-            )
+            some = [decode(wire) for wire in wires[start : start + 100]]
+            results = ingest.ingest(self.api.db, self.owner, some, now=now, learn=learn)
             assert {result.status for result in results} == {"stored"}, results
+
+    def teach(self, *wires: dict[str, Any]) -> None:
+        """Store them, and learn from them."""
+        self.add(*wires, learn=partial(learned.learn, now=datetime.now(UTC)))
 
     def client(self, **headers: str) -> httpx2.Client:
         """Somebody with a cookie jar who has not logged in; follows nothing by itself."""

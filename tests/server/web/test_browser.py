@@ -12,7 +12,13 @@ from tests.server.web.conftest import Browse, Site
 from tests.server.web.test_hostile import enter
 
 FOCUS = "document.activeElement.id || document.activeElement.tagName"
-PAGES = ("/traces", f"/traces/{trace_id(2)}", "/capabilities", "/capability?name=local.default.git.release_notes")
+PAGES = (
+    "/traces",
+    f"/traces/{trace_id(2)}",
+    "/capabilities",
+    "/capability?name=local.default.git.release_notes",
+    "/learning?intent=release+notes&context=git:git_log",
+)
 
 # Texts whose contrast with what is behind them is below what WCAG 2.2 AA asks of small text.
 PALE = """(() => {
@@ -45,7 +51,7 @@ UNLABELLED = """(() => [
 
 def fill(site: Site) -> None:
     now = datetime.now(UTC)
-    site.add(
+    site.teach(
         wire(1, timestamp=(now - timedelta(seconds=9)).isoformat()),
         wire(
             2,
@@ -139,6 +145,26 @@ def test_a_filter_takes_effect_without_a_new_page(site: Site, browser: Browser) 
     assert browser.complaints() == []
 
 
+def test_a_suggestion_is_asked_for_and_its_evidence_opened(site: Site, browser: Browser) -> None:
+    """F48: the form answers without a new page, nothing where nothing fits, and each trace is one click away."""
+    fill(site)
+    enter(site, browser)
+    browser.find("nav a[href='/learning']").click()
+    browser.find("#f-intent").type("release notes")
+    browser.run("void (window.same = true)")
+    browser.find(".filters button").click()
+    browser.until(lambda: browser.all("#answer .evidence a"), "a suggestion")
+    assert browser.run("window.same") is True
+    assert "local.default.git.release_notes.abab" in browser.find("#answer .what").text
+    browser.run("void (document.getElementById('f-intent').value = 'quantum chromodynamics')")
+    browser.find(".filters button").click()
+    browser.until(lambda: browser.all("#answer > .empty"), "nothing that fits")
+    browser.ask("POST", "/back", {})
+    browser.find("#answer .evidence a").click()
+    browser.until(lambda: "/traces/" in browser.url, "the trace")
+    assert browser.complaints() == []
+
+
 def test_an_ended_session_leads_to_the_login(site: Site, browser: Browser) -> None:
     """The page that follows what arrives goes to the login by itself when the session is over."""
     fill(site)
@@ -179,6 +205,10 @@ def test_without_scripts_everything_can_be_read_and_done(site: Site, browse: Bro
         browser.open(f"{site.url}/keys")
         browser.find("main form.stack button").click()
         assert browser.find(".secret").text.startswith("bj_")
+        browser.open(f"{site.url}/learning")
+        browser.find("#f-intent").type("release notes")
+        browser.find(".filters button").click()
+        assert browser.find("#answer .evidence a").text == trace_id(3)[-6:]
         browser.find("header button").click()
         browser.find("#key")
 

@@ -14,7 +14,7 @@ from sqlalchemy import insert
 
 from belljar.server.store._json import text_of
 from belljar.server.store.engine import Database
-from belljar.server.store.schema import execution_trace, trace_tool
+from belljar.server.store.schema import execution_trace, learned, trace_tool
 from belljar.server.web import capabilities
 from tests.server.statements import analyze, plan, recorded
 from tests.server.traces import call, trace_id
@@ -34,6 +34,8 @@ PAGES = {
     "trace, 100 calls": "/traces/{trace}",
     "capabilities": "/capabilities",
     "one capability": "/capability?name=acme.tools.git.c7",
+    "learning": "/learning",
+    "suggestion": "/learning?intent=what+changed&context=s:t11",
     "status": "/status",
     "keys": "/keys",
 }
@@ -51,6 +53,16 @@ def fill(db: Database, tenant_id: int, rows: int) -> None:
         with db.write() as connection:
             connection.execute(insert(execution_trace), [_trace(n, tenant_id, now, many) for n in numbers])
             connection.execute(insert(trace_tool), [_tool(n, tenant_id, now) for n in numbers])
+    with db.write() as connection:
+        names = [("capability", f"acme.tools.git.c{n}") for n in range(NAMES)] + [
+            ("tool", f"s:t{n}") for n in range(60)
+        ]
+        connection.execute(insert(learned), [_learned(*name, tenant_id, now) for name in names])
+
+
+def _learned(kind: str, subject: str, tenant_id: int, now: datetime) -> dict[str, Any]:
+    whose = {"tenant_id": tenant_id, "kind": kind, "subject": subject, "mocked": False, "key_id": "0" * 16}
+    return whose | {"successes": 40.0, "failures": 2.0, "n": 500, "n_failed": 12, "last_at": now}
 
 
 def _trace(n: int, tenant_id: int, now: datetime, many: Any) -> dict[str, Any]:

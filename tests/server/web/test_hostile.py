@@ -79,6 +79,12 @@ def hostile(n: int, attack: str) -> dict[str, Any]:
     )
 
 
+def real(n: int, attack: str) -> dict[str, Any]:
+    """One that is learned from, whatever its names are."""
+    calls = [call(1, tool=f"{attack}:{attack}"[:200]), call(2, tool="s:t"), call(3, tool=attack[:200], success=False)]
+    return wire(n, capabilityId=attack, intent=attack, success=n % 2 == 0, taskResults=calls)
+
+
 def pages(n: int, attack: str) -> list[str]:
     """Where it is shown, and where it is asked for."""
     return [
@@ -87,6 +93,7 @@ def pages(n: int, attack: str) -> list[str]:
         f"/traces?{urlencode({'workflow': attack, 'tool': attack, 'capability': attack})}",
         f"/traces?{urlencode({'since': attack})}",
         f"/capabilities?{urlencode({'after': attack})}",
+        f"/learning?{urlencode({'intent': attack, 'context': attack, 'goal': attack})}",
         f"/login?{urlencode({'next': attack})}",
     ]
 
@@ -97,11 +104,18 @@ def test_every_attack_is_inert_on_every_page(site: Site, browser: Browser) -> No
 
     The texts themselves are there, to be read.
     """
-    site.add(*(hostile(n, attack) for n, attack in enumerate(ATTACKS)))
+    site.teach(*(hostile(n, attack) for n, attack in enumerate(ATTACKS)))
+    site.teach(*(real(200 + n, attack) for n, attack in enumerate(ATTACKS)))
     site.add(*(hostile(100 + n, attack) | {"parentTraceId": trace_id(n)} for n, attack in enumerate(ATTACKS)))
     enter(site, browser)
     browser.requests()
-    visited = ["/traces", "/capabilities", "/status", *(p for n, a in enumerate(ATTACKS) for p in pages(n, a))]
+    visited = [
+        "/traces",
+        "/capabilities",
+        "/learning",
+        "/status",
+        *(p for n, a in enumerate(ATTACKS) for p in pages(n, a)),
+    ]
     for path in visited:
         browser.open(site.url + path)
         browser.run("document.querySelectorAll('details').forEach((d) => { d.open = true })")
@@ -109,7 +123,7 @@ def test_every_attack_is_inert_on_every_page(site: Site, browser: Browser) -> No
         assert found["pwned"] == "undefined", path
         assert found["scripts"] == 2, path
         assert (found["elements"], found["handlers"], found["addresses"]) == (0, 0, []), path
-        assert all(address.startswith("/traces") for address in found["hx"]), path
+        assert all(address.startswith(("/traces", "/learning")) for address in found["hx"]), path
         assert found["focus"] == "BODY", path
         assert not UNSEEN.search(found["text"]), path
     browser.open(f"{site.url}/traces/{trace_id(0)}")
