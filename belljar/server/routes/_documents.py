@@ -19,6 +19,7 @@ __all__ = [
     "BATCH_ANSWERS",
     "CAPABILITIES_ANSWERS",
     "CAPABILITY_ANSWERS",
+    "CODE",
     "FQDN",
     "LEARNING_ANSWERS",
     "LIST_ANSWERS",
@@ -256,8 +257,10 @@ _STATE = {
 }
 LEARNING_ANSWERS = _answers(schemas.LEARNING, _STATE)
 _STANDING = {"successes": 18.2, "failures": 0.9, "n": 22, "nFailed": 1, "keys": 1, "own": True}
+CODE = f"{_CAPABILITY_EXAMPLE['fqdn']}.{_CAPABILITY_EXAMPLE['sha256']}"
+"""A capability with its whole hash."""
 _TRUST = {
-    "capability": f"local.default.git.release_notes.{_CAPABILITY_EXAMPLE['sha256']}",
+    "capability": CODE,
     "tools": [{"tool": "git:git_log", "overall": _STANDING, "capability": _STANDING}],
 }
 TRUST_ANSWERS = _answers(schemas.TRUST, _TRUST)

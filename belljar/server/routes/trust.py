@@ -23,6 +23,7 @@ router = APIRouter(prefix="/api", tags=["learning"])
 
 Parts = Annotated[Services, Depends(services)]
 _NO_NUL = r"^[^\x00]*$"
+_CODE = r"^[a-z0-9_-]+(\.[a-z0-9_-]+){3}\.[0-9a-f]{64}$"
 
 
 @router.get("/trust", summary="How far tools have proven themselves", responses=documents.TRUST_ANSWERS)
@@ -31,14 +32,20 @@ async def trust(
     parts: Parts,
     capability: Annotated[
         str,
-        Query(max_length=400, pattern=_NO_NUL, description="The code that would call: its name with the whole hash."),
+        Query(
+            max_length=400,
+            pattern=_CODE,
+            description="The code that would call: its name with the whole hash.",
+            examples=[documents.CODE],
+        ),
     ],
     tools: Annotated[
         str,
         Query(
             max_length=4000,
             pattern=_NO_NUL,
-            description=f"Up to {store.MAX_TOOLS} tools or patterns of a policy: `git:git_log,time:*`.",
+            description=f"Up to {store.MAX_TOOLS} tools or patterns of a policy.",
+            examples=["git:git_log,time:*"],
         ),
     ],
 ) -> Response:
@@ -59,12 +66,9 @@ async def trust(
 
 def _capability(text: str) -> Fqdn:
     try:
-        named = fqdn.parse(text)
+        return fqdn.parse(text)
     except BelljarError as exc:
         raise Problem(400, f"capability: {exc.message}") from None
-    if named.sha256 is None:
-        raise Problem(400, "capability: its whole hash is needed, org.project.namespace.action.SHA256")
-    return named
 
 
 def _patterns(text: str) -> tuple[str, ...]:
