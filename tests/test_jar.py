@@ -211,6 +211,7 @@ async def test_the_golden_trace_of_a_run(jar: Jar, world: Lab) -> None:
     for made in ("ledgerHead", "sdkVersion"):
         assert trace["metadata"].pop(made)
     shared = {"success": True, "state": "applied", "iteration": 1, "source": "real", "isCapabilityCall": False}
+    shared |= {"grant": "allow *"}
     assert trace == {
         "success": True,
         "taskResults": [
@@ -319,7 +320,8 @@ async def test_what_a_run_says_of_itself(jar: Jar, world: Lab) -> None:
     good = (await jar.run(CODE, {"n": 3}, OPTIONS)).to_json()
     assert list(good) == ["runId", "success", "value", "error", "durationMs", "stdout", "stderr", "calls", "trace"]
     assert (good["success"], good["error"], good["stdout"]) == (True, None, "x\n")
-    assert [list(call) for call in good["calls"]] == [["callId", "server", "tool", "state", "durationMs", "source"]] * 2
+    keys = ["callId", "server", "tool", "state", "durationMs", "source", "grant"]
+    assert [list(call) for call in good["calls"]] == [keys] * 2
     bad = await jar.run("x = 1\n1 / 0", {}, OPTIONS)
     assert bad.to_json()["error"] == {
         "code": "CAPABILITY_ERROR",

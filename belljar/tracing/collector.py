@@ -129,6 +129,7 @@ def _task(place: int, call: CallRecord, values: _Values) -> Part:
     result = _result(place, call, values)
     detail = call.source_detail
     more = "" if detail is None else f',"sourceDetail":{_string(show.name(detail, max_chars=_MAX_ID))}'
+    more += f',"grant":{_string(show.text(call.grant, max_chars=_MAX_ID))}' if call.grant else ""
     # A ledger that is closed has none executing; one that is not does not know.
     state = "unknown" if call.state == "executing" else call.state
     code = "" if call.error_code is None else f',"errorCode":{_string(call.error_code)}'

@@ -103,6 +103,8 @@ class TaskResult(_Wire):
     is_write: bool = True
     is_capability_call: bool = False
     error_code: str | None = None
+    grant: str | None = None
+    """The rule that allowed it: `allow git:*`, `auto read: 0.93 >= 0.70 (41 of 43 ok)`, `approved once`."""
 
     def __post_init__(self) -> None:
         _need_duration(self.duration_ms)

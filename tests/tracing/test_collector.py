@@ -119,6 +119,7 @@ def test_golden_trace() -> None:
             "source": "real",
             "isWrite": False,
             "isCapabilityCall": False,
+            "grant": "allow git:*",
         } | changes
 
     path, one = {"repo_path": "."}, ["a"]

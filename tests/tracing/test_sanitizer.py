@@ -278,7 +278,7 @@ FULL: dict[str, Any] = {
     "userId": "u",
     "decisions": [{"nodeId": "L1", "outcome": "true", "condition": "x"}],
 }
-FULL["taskResults"][0] |= {"sourceDetail": "d", "errorCode": "c", "result": {"r": 1}}
+FULL["taskResults"][0] |= {"sourceDetail": "d", "grant": "g", "errorCode": "c", "result": {"r": 1}}
 FULL["metadata"] |= {"ledgerHead": "h", "walls": ["wasm"]}
 
 

@@ -142,7 +142,7 @@ def test_frameworks_can_use_the_types_directly() -> None:
     adapter = pydantic.TypeAdapter(list[Trace])
     assert adapter.validate_python([WIRE]) == [decode(WIRE)]
     properties = adapter.json_schema()["$defs"]["TaskResult"]["properties"]
-    assert properties.keys() == TASK.keys() | {"sourceDetail", "errorCode"}
+    assert properties.keys() == TASK.keys() | {"sourceDetail", "errorCode", "grant"}
 
 
 def test_values_are_frozen_and_wire_keys_come_back() -> None:

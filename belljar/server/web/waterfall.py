@@ -42,6 +42,7 @@ _LACKING: dict[str, Any] = {
     "isWrite": True,
     "isCapabilityCall": False,
     "errorCode": None,
+    "grant": None,
 }
 
 

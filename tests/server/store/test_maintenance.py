@@ -132,7 +132,15 @@ def telling() -> Any:
         errorCode="RPC_ERROR",
         success=False,
         taskResults=[
-            call(1, args={SECRET: SECRET}, result=[SECRET], sourceDetail=SECRET, errorCode="RPC_ERROR", success=False),
+            call(
+                1,
+                args={SECRET: SECRET},
+                result=[SECRET],
+                sourceDetail=SECRET,
+                grant=SECRET,
+                errorCode="RPC_ERROR",
+                success=False,
+            ),
             call(2, source="fake", callSite=9, layerIndex=1, args=SECRET, result=SECRET),
         ],
         decisions=[{"nodeId": "L3", "outcome": "false", "condition": SECRET}],

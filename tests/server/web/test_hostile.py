@@ -57,7 +57,8 @@ FORGED = """(() => ({
 def hostile(n: int, attack: str) -> dict[str, Any]:
     """A trace with the attack wherever a text can be."""
     hidden = call(1, tool=attack, args={attack: [attack, {attack: attack}]}, result=attack, taskId=attack)
-    hidden |= {"source": attack, "sourceDetail": attack, "errorCode": attack[:64], "success": False, "state": "failed"}
+    hidden |= {"source": attack, "sourceDetail": attack, "grant": attack, "errorCode": attack[:64]}
+    hidden |= {"success": False, "state": "failed"}
     return wire(
         n,
         capabilityId=attack,
