@@ -47,6 +47,16 @@ _DAY_NS = 86_400 * 1_000_000_000
 _log = logging.getLogger("belljar.auto")
 
 
+MayLeave = Callable[[str], bool]
+"""Whether a text passes the one way out as it is. Blocking."""
+
+
+def _ready(may_leave: MayLeave, texts: Iterable[str]) -> bool:
+    """Whether a question of these texts may be put; what puts it is loaded then."""
+    import_module("httpx2")
+    return all(map(may_leave, texts))
+
+
 class Question:
     """One question to the server. Asked by `put`, in a task of its own; any number of runs wait for it."""
 
@@ -62,13 +72,18 @@ class Question:
         silent = self._ended.is_set() and self._answer is None
         return self._monotonic() - self._asked_at > (_SILENT_S if silent else _FRESH_S)
 
-    async def put(self, witness: Witness, capability: Capability, patterns: tuple[str, ...]) -> None:
+    async def put(
+        self, witness: Witness, capability: Capability, patterns: tuple[str, ...], may_leave: MayLeave
+    ) -> None:
         """Ask. Takes `ASK_S` at most, and raises nothing: what goes wrong is an answer that is not there."""
+        texts = (capability.fqdn.family, *patterns)
         try:
             with anyio.move_on_after(ASK_S):
-                # In a thread, because it takes longer than the box that starts meanwhile.
-                await anyio.to_thread.run_sync(import_module, "httpx2", abandon_on_cancel=True)
-                self._answer = await witness.evidence(capability.fqdn.at(capability.sha256), patterns)
+                # In a thread, because both take longer to load than the box that starts meanwhile.
+                if await anyio.to_thread.run_sync(_ready, may_leave, texts, abandon_on_cancel=True):
+                    self._answer = await witness.evidence(capability.fqdn.at(capability.sha256), patterns)
+                else:
+                    _log.warning("auto asks a person: the capability's name or a pattern holds what may not be sent")
         except BelljarError as exc:
             _log.warning("auto asks a person: %s", exc.message)
         except Exception as exc:  # noqa: BLE001 - a fault of ours must not end the jar, nor let a call through
@@ -87,6 +102,7 @@ class Questions:
 
     Args:
         state: the folder that has this machine's key.
+        may_leave: whether a text of a question may be sent.
         clock: wall clock, nanoseconds.
 
     Raises:
@@ -94,11 +110,18 @@ class Questions:
     """
 
     def __init__(
-        self, config: TracingConfig, state: Path, tasks: TaskGroup, *, clock: Callable[[], int] = time.time_ns
+        self,
+        config: TracingConfig,
+        state: Path,
+        tasks: TaskGroup,
+        may_leave: MayLeave,
+        *,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._witness = Witness(config, total_s=ASK_S)
         self._secret = load_or_make(state / "auto.key", "the key of auto")
         self._tasks = tasks
+        self._may_leave = may_leave
         self._clock = clock
         self._kept: dict[tuple[str, tuple[str, ...]], Question] = {}
 
@@ -118,7 +141,7 @@ class Questions:
         found = self._kept.pop(key, None)
         if found is None or found.stale:
             found = Question()
-            self._tasks.start_soon(found.put, self._witness, capability, patterns)
+            self._tasks.start_soon(found.put, self._witness, capability, patterns, self._may_leave)
         self._kept[key] = found  # last: the most recent
         while len(self._kept) > _MOST_KEPT:
             del self._kept[next(iter(self._kept))]
@@ -154,7 +177,7 @@ class ByEvidence:
     async def decide(self, tool: ToolInfo) -> Decision:
         """`allow` or `ask`, with the words of the verdict."""
         risk = risk_of(tool.annotations)
-        if risk is Risk.DESTRUCTIVE:  # whatever the server would say
+        if risk is Risk.DESTRUCTIVE:  # whatever the server would say: it is not waited for
             return Decision("ask", f"auto: {risk}")
         answer = None if self._question is None else await self._question.answer()
         if answer is None:

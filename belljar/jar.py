@@ -226,7 +226,8 @@ class Jar:
         if self._questions is None:
             from belljar.auto import Questions  # most policies leave nothing to evidence
 
-            self._questions = Questions(self.config.tracing, self.config.paths.state, self._asking)
+            state, may_leave = self.config.paths.state, self._traces.may_leave
+            self._questions = Questions(self.config.tracing, state, self._asking, may_leave)
         servers = [name for name in self.world.servers() if self._trust is not None and self._trust.trusted(name)]
         return self._questions.of_run(policy, capability, servers, family.auto)
 

@@ -236,8 +236,14 @@ async def test_a_server_that_lies_is_a_server_that_is_not_there(jar: Jar, far: C
 
 
 async def test_a_server_that_is_silent(jar: Jar, far: Cloud) -> None:
-    """F49: a run waits no longer than the deadline, once, and the next runs do not wait for it at all."""
+    """F49: a run waits no longer than the deadline, once, and the next runs do not wait for it at all.
+
+    Nor does a call that no answer could let through.
+    """
     far.always = never()
+    began = time.monotonic()
+    refused(await jar.run("await mcp.lab.write()", options=OPTIONS), "auto: destructive")
+    assert time.monotonic() - began < ASK_S
     began = time.monotonic()
     refused(await jar.run(ECHO, options=OPTIONS), "auto: the server cannot be asked")
     first = time.monotonic() - began
@@ -245,7 +251,7 @@ async def test_a_server_that_is_silent(jar: Jar, far: Cloud) -> None:
         refused(await jar.run(ECHO, options=OPTIONS), "auto: the server cannot be asked")
     assert first < ASK_S + 1.5
     assert time.monotonic() - began - first < ASK_S
-    assert len(far.requests) == 1
+    assert len(far.requests) == 2  # one for each code
 
 
 async def test_nothing_listens(jar: Jar) -> None:
@@ -305,6 +311,16 @@ async def test_nothing_is_asked_in_vain(jar: Jar, far: Cloud) -> None:
     assert far.requests == []
 
 
+async def test_no_secret_is_asked_about(jar: Jar, far: Cloud) -> None:
+    """F27 F49: a name or a pattern that the way out would mask goes nowhere: ask."""
+    secret = "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a"
+    block = f'# /// script\n# [tool.belljar]\n# name = "x:{secret.lower()}"\n# servers = ["lab"]\n# ///\n'
+    for code, patterns in ((block + ECHO, ("lab:*",)), (ECHO, ("lab:*", f"lab:{secret}"))):
+        run = await jar.run(code, options=replace(OPTIONS, policy=Policy(auto=patterns)))
+        refused(run, "auto: the server cannot be asked")
+    assert far.requests == []
+
+
 async def test_what_is_declared_is_asked_about(jar: Jar, far: Cloud) -> None:
     """F49: a capability that names its tools is asked about with those alone."""
     block = '# /// script\n# [tool.belljar]\n# permissions = ["lab:echo", "lab:look", "my-server:echo"]\n# ///\n'
@@ -331,7 +347,7 @@ async def test_no_run_draws_again(jar: Jar, far: Cloud, tmp_path: Path) -> None:
 
     async def decided(code: str = ECHO, machine: str = "a", at_ns: int = day) -> list[str]:
         capability = load_code(code, Limits())
-        questions = Questions(jar.config.tracing, tmp_path / machine, jar._asking, clock=lambda: at_ns)
+        questions = Questions(jar.config.tracing, tmp_path / machine, jar._asking, lambda _: True, clock=lambda: at_ns)
         run = questions.of_run(AUTO, capability, ["lab"], None)
         return [(await run.decide(tool)).kind for tool in tools]
 

@@ -111,7 +111,7 @@ def _standing(said: Any) -> Standing | None:
     if type(successes) not in (int, float) or type(failures) not in (int, float):
         return None
     evidence = Evidence(float(cast("float", successes)), float(cast("float", failures)))
-    whole = 0 <= failed <= n <= WINDOW and own <= keys <= n and bool(keys) == bool(n)
+    whole = 0 <= failed <= n <= WINDOW and own <= keys <= n
     # Pooling may round one run up.
     faded = evidence.successes >= 0 <= evidence.failures and evidence.n <= n + 1 and math.isfinite(evidence.n)
     return Standing(evidence, n, failed, keys, own) if whole and faded else None

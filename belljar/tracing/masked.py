@@ -56,6 +56,10 @@ class MaskedTraces:
         except Exception:  # noqa: BLE001 - nobody has asked for anything yet
             return
 
+    def may_leave(self, text: str) -> bool:
+        """Whether a text passes the way out as it is; what is sent and is no trace."""
+        return self.built().text(text) == text
+
     def __call__(self, facts: RunFacts, calls: Sequence[CallRecord]) -> MaskedTrace:
         """A run's trace, masked. Never raises, and never gives a raw value."""
         try:

@@ -35,9 +35,9 @@ MAX_TOOLS = 64
 
 _NAMES = 500
 # Of a tool; mocked ones among them say nothing.
-_OF_TOOL = 4 * WINDOW
+_OF_TOOL = 2 * WINDOW
 # Of a capability's name; other codes of it among them say nothing.
-_OF_NAME = 2000
+_OF_NAME = 1000
 _NO_WORD = (Code.APPROVAL_REQUIRED.value, Code.INTERRUPTED.value)
 
 _Outcomes = Iterable[tuple[str, bool]]
