@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,12 +98,13 @@ def _show(wanted: _Wanted, as_json: bool) -> int:
     from belljar.errors import ConfigError
 
     _need_numpy()
+    from belljar.learning.baselines import as_arrived
     from belljar.learning.evaluation import split
 
     given = _given(wanted)
     for line in given.notes:
         _screen.note(line)
-    fitted, later = split(given.runs, wanted.held_out)
+    fitted, later = split(as_arrived(given.runs), wanted.held_out)
     if not fitted or not later:
         raise ConfigError(f"{len(given.runs)} runs are too few to hold some of them out; run more, or raise --held-out")
     found, trained = _evaluated(wanted, given, fitted, later)
@@ -212,19 +212,21 @@ def _model(fitted: list[Run], texts: Mapping[str, str], seed: int) -> tuple[Scor
     if find_spec("torch") is None:
         _screen.note("belljar: no model: PyTorch is not installed (pip install 'belljar[learn]'); the others go on")
         return None, None
-    training, checkpoint = import_module("belljar.learning.training"), import_module("belljar.learning.checkpoint")
+    from belljar.learning.checkpoint import ModelScorer
+    from belljar.learning.training import Step, Training, train
+
     began = time.monotonic()
     with _screen.progress(f"training on {len(fitted)} runs") as tick:
 
-        def stepped(step: Any) -> None:
+        def stepped(step: Step) -> None:
             passed = time.monotonic() - began
             # The first steps are slow, and say nothing of how long the rest will take.
             if step.number >= _WARM:
                 tick(passed, passed * step.of / step.number)
 
-        trained = training.train(fitted, texts, training=training.Training(seed=seed), stepped=stepped)
+        trained = train(fitted, texts, training=Training(seed=seed), stepped=stepped)
     about = {"steps": len(trained.losses), "seconds": round(time.monotonic() - began, 1)}
-    return checkpoint.ModelScorer(trained.checkpoint), about
+    return ModelScorer(trained.checkpoint), about
 
 
 # What is shown

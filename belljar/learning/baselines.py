@@ -13,16 +13,16 @@ other. One thing it cannot know: a run does not say whose key sent it, so all ev
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from belljar.learning.embedding import Embedder, Floats, embed
-from belljar.learning.estimates import MAX_PATH, NOTHING, Evidence, estimate, foreseen
+from belljar.learning.estimates import MAX_PATH, NOTHING, Evidence, estimate, foreseen, priority_of, td_error
 from belljar.learning.runs import Run, Scorer
 from belljar.learning.suggest import MAX_CANDIDATES, Candidate, Next, next_tools, rank, wording
 from belljar.learning.things import Thing, path_id, shape
 
-__all__ = ["BASELINES", "Counts", "Fit", "Markov1", "Popularity", "Semantic"]
+__all__ = ["BASELINES", "Counts", "Fit", "Markov1", "Popularity", "Semantic", "as_arrived"]
 
 _Counted = defaultdict[str, float]
 # A tool that never came after this one: below all that did, and above none at all.
@@ -154,6 +154,9 @@ class _Known:
         return estimate([self.evidence])
 
 
+_Memory = defaultdict[Thing, _Known]
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """What the server answers from what it counted."""
@@ -169,11 +172,9 @@ class Counts:
     @classmethod
     def fit(cls, runs: Sequence[Run], texts: Mapping[str, str], *, embedder: Embedder = embed) -> Counts:
         """From all runs, in their order."""
-        known = defaultdict[Thing, _Known](_Known)
+        known = _Memory(_Known)
         for run in runs:
-            for thing in shape(run.capability, run.path).things:
-                seen = known[thing]
-                seen.evidence, seen.n = seen.evidence.then(run.success), seen.n + 1
+            _observe(known, run)
         after = defaultdict[tuple[str, str], list[Thing]](list)
         for thing in known:
             if thing.parent is not None:
@@ -193,16 +194,11 @@ class Counts:
         return {each.name: each.score for each in next_tools(after_path, after_last)}
 
     def chance(self, run: Run) -> float:
-        found = shape(run.capability, run.path)
-        steps = [(self._seen(beginning), self._seen(tool)) for beginning, tool in found.steps]
-        return foreseen(steps, self._seen(found.capability))
+        return _chance(self.known, run)
 
     def _nexts(self, kind: str, parent: str) -> list[Next]:
         found = ((thing, self.known[thing]) for thing in self.after.get((kind, parent), ()))
         return [Next(thing.tool or "", seen.n, seen.chance) for thing, seen in found]
-
-    def _seen(self, thing: Thing) -> Sequence[Evidence]:
-        return [self.known[thing].evidence] if thing in self.known else []
 
 
 Fit = Callable[[Sequence[Run], Mapping[str, str]], Scorer]
@@ -210,6 +206,29 @@ Fit = Callable[[Sequence[Run], Mapping[str, str]], Scorer]
 
 BASELINES: tuple[Fit, ...] = (Counts.fit, Semantic.fit, Markov1.fit, Popularity.fit)
 """What the server uses stands first: of two that do equally well it is the one."""
+
+
+def as_arrived(runs: Iterable[Run]) -> Iterator[Run]:
+    """With what a server would have foreseen of each when it came, after those before it; and so its priority."""
+    known = _Memory(_Known)
+    for run in runs:
+        predicted = _chance(known, run)
+        yield replace(run, foreseen=predicted, priority=priority_of(td_error(run.success, predicted)))
+        _observe(known, run)
+
+
+def _observe(known: _Memory, run: Run) -> None:
+    for thing in shape(run.capability, run.path).things:
+        seen = known[thing]
+        seen.evidence, seen.n = seen.evidence.then(run.success), seen.n + 1
+
+
+def _chance(known: Mapping[Thing, _Known], run: Run) -> float:
+    def of(thing: Thing) -> Sequence[Evidence]:
+        return [known[thing].evidence] if thing in known else []
+
+    found = shape(run.capability, run.path)
+    return foreseen([(of(beginning), of(tool)) for beginning, tool in found.steps], of(found.capability))
 
 
 def _worded(runs: Sequence[Run], texts: Mapping[str, str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -80,6 +81,31 @@ def test_standard_input(belljar: Belljar) -> None:
         cwd=belljar.folder, env=belljar.environment, input=text, capture_output=True, check=True, timeout=60,
     )  # fmt: skip
     assert json.loads(done.stdout)["source"]["file"] == "standard input"
+
+
+@pytest.mark.slow
+def test_a_model_takes_part(belljar: Belljar) -> None:
+    """F47: trained here and now on the older runs, and judged like the others; with a line of progress."""
+    words = ("learn", "evaluate", "--world", "confounded", "--runs", "120", "--json")
+    done = belljar(*words, env={"OMP_NUM_THREADS": "1"})
+    assert done.status == 0, done.err
+    assert set(done.json["tasks"]["tools"]["scorers"]) > {"shgat", "counts", "markov1"}
+    assert done.json["model"]["steps"] > 0
+    assert done.json["tasks"]["tools"]["winner"] != "shgat"
+    assert "100 are needed" in done.json["tasks"]["tools"]["reason"]
+    assert done.err.startswith("training on 96 runs")
+
+
+def test_without_pytorch(belljar: Belljar) -> None:
+    """What to install is said, and the others are evaluated."""
+    hidden = "import sys; sys.modules['torch'] = None; from belljar.cli import main; main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", hidden, "learn", "evaluate", "--world", "plain", "--runs", "60", "--json"],
+        cwd=belljar.folder, env=belljar.environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "pip install 'belljar[learn]'" in done.stderr
+    assert "shgat" not in json.loads(done.stdout)["tasks"]["tools"]["scorers"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from belljar.learning.baselines import Counts
+from belljar.learning.baselines import Counts, as_arrived
 from belljar.learning.runs import Run
 from belljar.learning.synthetic import world
 from belljar.server.store import learned
@@ -36,7 +36,7 @@ def longer(run: Run) -> Run:
 
 
 def test_counts_are_the_servers(db: Database, owner: Principal) -> None:
-    """F47: the same candidates with the same scores, for intents and contexts; and the same chance of each trace."""
+    """F47: the same candidates with the same scores, for intents and contexts; the same chance and priority."""
     runs = [longer(run) for run in world("structured", runs=120).runs]
     for start in range(0, len(runs), 20):
         batch = [traced(run) for run in runs[start : start + 20]]
@@ -51,7 +51,8 @@ def test_counts_are_the_servers(db: Database, owner: Principal) -> None:
         answered = suggest(db, owner.tenant_id, context=context, limit=50)
         found = {each.tool: each.score for each in answered.found}
         assert found == pytest.approx(dict(counts.tools("", context)))
-    for run in runs[-5:]:
+    for run in list(as_arrived(runs))[-10:]:
         stored = get_trace(db, owner.tenant_id, trace_id(run.row))
         assert stored is not None
-        assert stored.summary.predicted == pytest.approx(Counts.fit(runs[: run.row], {}).chance(run))
+        assert (stored.summary.predicted, stored.summary.priority) == pytest.approx((run.foreseen, run.priority))
+        assert run.foreseen == Counts.fit(runs[: run.row], {}).chance(run)
