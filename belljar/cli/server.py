@@ -221,33 +221,42 @@ def _prune(
     db: _Db = None,
     tenant: _Tenant = None,
     keep_above: Annotated[float, typer.Option(metavar="P", help="Keep traces of a higher priority.")] = 0.5,
+    keep_paths: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Beyond so many learned paths of a tenant, forget those seen once.")
+    ] = 50_000,
     debug: _Debug = False,
     as_json: _Json = False,
 ) -> None:
-    """Remove old traces. Surprising ones stay, and whatever is the parent of one that stays."""
-    _with(lambda database: _remove(database, older_than, tenant, keep_above, as_json), db, debug)
+    """Remove old traces, and what was learned of paths that nobody takes any more.
+
+    Surprising traces stay, and whatever is the parent of one that stays. Of tools and capabilities what was learned
+    stays, but for those that were seen once, and that long ago.
+    """
+    _with(lambda database: _remove(database, older_than, tenant, keep_above, keep_paths, as_json), db, debug)
 
 
-def _remove(db: Database, age: str, tenant: str | None, keep_above: float, as_json: bool) -> int:
+def _remove(db: Database, age: str, tenant: str | None, keep_above: float, keep_paths: int, as_json: bool) -> int:
     from belljar.cli import _screen
     from belljar.errors import ConfigError
-    from belljar.server.store import maintenance
+    from belljar.server.store import forgetting, maintenance
 
     if not 0 <= keep_above <= 1:
         raise ConfigError("--keep-above: a priority is 0 to 1")
-    before = _now() - _span("--older-than", age)
-    done = maintenance.prune(db, received_before=before, keep_above=keep_above, tenant_id=_tenant_id(db, tenant))
+    before, tenant_id = _now() - _span("--older-than", age), _tenant_id(db, tenant)
+    done = maintenance.prune(db, received_before=before, keep_above=keep_above, tenant_id=tenant_id)
+    forgotten = forgetting.forget(db, seen_before=before, keep=keep_paths, tenant_id=tenant_id)
     counts = {
         "lookedAt": done.looked_at,
         "removed": done.removed,
         "keptForPriority": done.kept_priority,
         "keptAsParents": done.kept_parents,
+        "forgotten": forgotten,
     }
     if as_json:
         _screen.out_json(counts)
     else:
         kept = f"{done.kept_priority} for their priority, {done.kept_parents} as parents"
-        _screen.out(f"removed {done.removed} of {done.looked_at}; kept {kept}")
+        _screen.out(f"removed {done.removed} of {done.looked_at}; kept {kept}; forgot {forgotten} learned things")
     return 0
 
 

@@ -55,6 +55,11 @@ class Metrics:
         self.ignored = Counter(
             "belljar_traces_ignored_fields", "Fields of traces that are not of the wire format.", registry=registry
         )
+        self.not_learned = Counter(
+            "belljar_learned_refused",
+            "Things seen for the first time that were not learned from: their tenant has too many.",
+            registry=registry,
+        )
         self.batch = Histogram("belljar_ingest_batch_traces", "Traces a batch.", buckets=_TRACES, registry=registry)
         self.store_seconds = Histogram(
             "belljar_store_seconds", "Time in the store.", ("operation",), buckets=_SECONDS, registry=registry

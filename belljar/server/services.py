@@ -25,6 +25,7 @@ from belljar.server.settings import Settings
 from belljar.server.store.engine import Database
 from belljar.server.store.errors import StoreConflict, StoreDenied, StoreError, StoreRefused, StoreUnavailable
 from belljar.server.store.limiter import Limiter, limiter_for
+from belljar.server.store.room import Room
 
 __all__ = ["Services", "now", "services"]
 
@@ -42,6 +43,8 @@ class Services:
     metrics: Metrics
     life: Lifecycle
     intake: Intake
+    room: Room
+    """For what is learned."""
     limiter: Limiter | None
     """None: no limit."""
     threads: anyio.CapacityLimiter
@@ -58,7 +61,8 @@ class Services:
         limiter = limiter_for(db, per_second=settings.rate_per_s, burst=settings.rate_burst) if limited else None
         threads = anyio.CapacityLimiter(settings.threads)
         heavy = anyio.CapacityLimiter(_HEAVY)
-        return cls(settings, db, metrics, Lifecycle(), Intake(metrics), limiter, threads, heavy)
+        room = Room(refused=metrics.not_learned.inc)
+        return cls(settings, db, metrics, Lifecycle(), Intake(metrics), room, limiter, threads, heavy)
 
     async def run(self, operation: str, work: Callable[[], _T], *, heavy: bool = False) -> _T:
         """What `work` gives, done in a thread.

@@ -305,6 +305,7 @@ def test_prune_and_export(belljar: Belljar, serve: Serving) -> None:
     key = new_key(belljar)
     with serve().client(key) as client:
         batch = [{**trace(n), "intent": "private words"} for n in range(3)]
+        batch[0]["capabilityId"] = "local.default.git.once.a7f3"
         assert client.post("/api/traces", json=batch).json()["stored"] == 3
     lines = belljar("server", "export").out.splitlines()
     assert {json.loads(line)["traceId"] for line in lines} == {one["traceId"] for one in batch}
@@ -319,8 +320,10 @@ def test_prune_and_export(belljar: Belljar, serve: Serving) -> None:
     assert belljar("server", "anonymize", gone).status == 0
     assert belljar("server", "export").out.count("private words") == 2
     done = belljar("server", "prune", "--older-than", "0s", "--keep-above", "0.9", "--json").json
-    assert (done["lookedAt"], done["removed"]) == (3, 3)
+    assert (done["lookedAt"], done["removed"], done["forgotten"]) == (3, 3, 1)
     assert belljar("server", "export").out == ""
+    words = ("--older-than", "1d", "--keep-paths", "0", "--tenant", "default")
+    assert belljar("server", "prune", *words).out.endswith("forgot 0 learned things\n")
 
 
 def test_migrate(belljar: Belljar) -> None:

@@ -107,7 +107,7 @@ def _ingest(parts: Services, by: Sender, body: Body) -> tuple[int, bytes, dict[s
     parts.metrics.batch.observe(len(items))
     looked = parts.intake.look(items, size)
     good = [each for each in looked if isinstance(each, Written)]
-    learn = partial(learned.learn, now=at) if parts.settings.learn else None
+    learn = partial(learned.learn, now=at, room=parts.room) if parts.settings.learn else None
     try:
         stored = iter(ingest.ingest(parts.db, by.principal, good, now=at, learn=learn, ask=not by.checked))
     except ingest.KeyRevoked:

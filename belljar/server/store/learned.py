@@ -28,6 +28,7 @@ from belljar.server.store import _bulk
 from belljar.server.store._content import MAX_TOOL_CHARS
 from belljar.server.store._names import name_of
 from belljar.server.store.ingest import Lesson, Sent
+from belljar.server.store.room import Room
 from belljar.server.store.schema import learned
 
 __all__ = ["Known", "known", "learn", "successors"]
@@ -52,11 +53,17 @@ class Known:
         return estimate(self.by_key)
 
 
-def learn(connection: Connection, tenant_id: int, sent: Sequence[Sent], *, now: datetime) -> Lesson:
-    """What is foreseen of these, and what they teach once they are stored; in the transaction that stores them."""
+def learn(
+    connection: Connection, tenant_id: int, sent: Sequence[Sent], *, now: datetime, room: Room | None = None
+) -> Lesson:
+    """What is foreseen of these, and what they teach once they are stored; in the transaction that stores them.
+
+    Args:
+        room: for things that nobody saw before; None: there is always some.
+    """
     runs = [_Run.of(each) for each in sent]
-    memory = _recalled(connection, tenant_id, runs)
-    return _Lesson(tenant_id, now, runs, [_foreseen_then_seen(memory, run) for run in runs])
+    memory, fresh = _recalled(connection, tenant_id, runs), set[_Place]()
+    return _Lesson(tenant_id, now, runs, [_foreseen_then_seen(memory, run, fresh) for run in runs], fresh, room)
 
 
 def known(connection: Connection, tenant_id: int, things: Iterable[Thing]) -> dict[Thing, Known]:
@@ -100,14 +107,22 @@ _Memory = dict[bool, dict[Thing, dict[str, Evidence]]]
 """Evidence by whether it was mocked, by thing, by key."""
 
 
-def _foreseen_then_seen(memory: _Memory, run: _Run) -> float:
-    """What was foreseen of the run; the next one is foreseen with what this one taught."""
+_Place = tuple[bool, str, Thing]
+"""What a row is for: whether it is of mocked runs, whose key, which thing."""
+
+
+def _foreseen_then_seen(memory: _Memory, run: _Run, fresh: set[_Place]) -> float:
+    """What was foreseen of the run; the next one is foreseen with what this one taught. `fresh` get what has no row."""
     known = memory[run.mocked]
     mine = {thing: known[thing] for thing in run.shape.things}
     steps = [(mine[beginning].values(), mine[tool].values()) for beginning, tool in run.shape.steps]
     chance = foreseen(steps, mine[run.shape.capability].values())
-    for by_key in mine.values():
-        by_key[run.key_id] = by_key.get(run.key_id, NOTHING).then(run.success)
+    for thing, by_key in mine.items():
+        before = by_key.get(run.key_id)
+        if before is None:
+            before = NOTHING
+            fresh.add((run.mocked, run.key_id, thing))
+        by_key[run.key_id] = before.then(run.success)
     return chance
 
 
@@ -119,6 +134,8 @@ class _Lesson:
     now: datetime
     runs: Sequence[_Run]
     predicted: Sequence[float]
+    fresh: set[_Place]
+    room: Room | None
 
     def learn(self, connection: Connection, stored: Sequence[bool]) -> None:
         seen = defaultdict[tuple[bool, str], dict[Thing, list[bool]]](lambda: defaultdict(list))
@@ -126,10 +143,24 @@ class _Lesson:
             outcomes = seen[run.mocked, run.key_id]
             for thing in run.shape.things:
                 outcomes[thing].append(run.success)
-        rows = [self._row(thing, *whose, each) for whose, things in seen.items() for thing, each in things.items()]
+        refused = self._refused(connection, [(*whose, thing) for whose, things in seen.items() for thing in things])
+        rows = [
+            self._row(thing, *whose, each)
+            for whose, things in seen.items()
+            for thing, each in things.items()
+            if (*whose, thing) not in refused
+        ]
         # In the order of their keys: concurrent batches meet in it and never deadlock.
         rows.sort(key=itemgetter("kind", "subject", "mocked", "key_id"))
         _bulk.insert_or_decay(connection, learned, rows, DECAY)
+
+    def _refused(self, connection: Connection, places: Sequence[_Place]) -> set[_Place]:
+        """Of these, those without a row for which there is no room."""
+        if self.room is None or not self.fresh:
+            return set()
+        fresh = [place for place in places if place in self.fresh]
+        admitted = self.room.admit(connection, self.tenant_id, [place[2].kind for place in fresh], now=self.now)
+        return {place for place, made in zip(fresh, admitted, strict=True) if not made}
 
     def _row(self, thing: Thing, mocked: bool, key_id: str, outcomes: Sequence[bool]) -> dict[str, Any]:
         evidence = NOTHING
