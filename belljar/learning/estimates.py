@@ -71,22 +71,20 @@ NOTHING = Evidence()
 
 
 def estimate(by_key: Collection[Evidence], prior: float = UNKNOWN) -> float:
-    """Estimated success of one thing, from what each key has seen of it; in (0, 1)."""
-    if not by_key:
-        return prior
-    successes = failures = most = 0.0
-    loudest = NOTHING
-    for evidence in by_key:
-        successes += evidence.successes
-        failures += evidence.failures
-        if evidence.n > most:
-            loudest, most = evidence, evidence.n
-    mean = (successes + _PRIOR * prior) / (successes + failures + _PRIOR)
-    if most == successes + failures:
-        return mean
-    # Only one key can hold so much of the evidence that it moves the rest by more than a fifth.
-    rest = Evidence(successes - loudest.successes, failures - loudest.failures).mean(prior)
-    return min(rest + _ONE_KEY, max(rest - _ONE_KEY, mean))
+    """Estimated success of one thing, from what each key has seen of it; in (0, 1).
+
+    No key moves what the others say by more than a fifth. Where that cannot be - two keys that are further apart - it
+    is the middle between what they say, and neither gets its way.
+    """
+    if len(by_key) < 2:
+        return next(iter(by_key), NOTHING).mean(prior)
+    seen = [evidence for evidence in by_key if evidence.n > 0]
+    total = Evidence(sum(each.successes for each in seen), sum(each.failures for each in seen))
+    if len(seen) < 2:
+        return total.mean(prior)
+    without = [Evidence(total.successes - e.successes, total.failures - e.failures).mean(prior) for e in seen]
+    low, high = max(without) - _ONE_KEY, min(without) + _ONE_KEY
+    return min(high, max(low, total.mean(prior))) if low <= high else (low + high) / 2
 
 
 def prefixes(path: Sequence[str]) -> list[tuple[str, ...]]:
