@@ -6,7 +6,8 @@ of) and whole ones (what people are told). A batch reads the rows of its things 
 runs in the order of their ids - each with what those before it taught - and adds what it saw in one more. So N replicas
 on one database add up: the whole counts are exact, and an estimate misses at most what is being added at that moment.
 
-Runs in which anything but the real world answered have rows of their own, and move none of the real ones.
+Runs in which anything but the real world answered have rows of their own, and move none of the real ones. A run that
+ended because somebody had to be asked, or stopped it, says nothing of anything, and moves none.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from sqlalchemy import Connection, select
 from belljar.learning.estimates import DECAY, MAX_PATH, NOTHING, Evidence, estimate, foreseen
 from belljar.learning.things import Shape, Thing, shape
 from belljar.server.store import _bulk
-from belljar.server.store._content import MAX_TOOL_CHARS
+from belljar.server.store._content import MAX_TOOL_CHARS, NO_WORD
 from belljar.server.store._names import name_of
 from belljar.server.store.ingest import Lesson, Sent
 from belljar.server.store.room import Room
@@ -91,6 +92,8 @@ class _Run(NamedTuple):
     key_id: str
     success: bool
     mocked: bool
+    says: bool
+    """Whether its end says anything: not if somebody had to be asked, or stopped it."""
     shape: Shape
 
     @classmethod
@@ -98,7 +101,8 @@ class _Run(NamedTuple):
         trace = sent.trace
         path = tuple([task.tool[:MAX_TOOL_CHARS] for task in trace.task_results[:MAX_PATH]])
         mocked = any(task.source != "real" for task in trace.task_results)
-        return cls(sent.key_id, trace.success, mocked, shape(name_of(trace.capability_id), path))
+        says = trace.error_code not in NO_WORD
+        return cls(sent.key_id, trace.success, mocked, says, shape(name_of(trace.capability_id), path))
 
 
 # What is remembered while a batch is learned from
@@ -117,7 +121,7 @@ def _foreseen_then_seen(memory: _Memory, run: _Run, fresh: set[_Place]) -> float
     mine = {thing: known[thing] for thing in run.shape.things}
     steps = [(mine[beginning].values(), mine[tool].values()) for beginning, tool in run.shape.steps]
     chance = foreseen(steps, mine[run.shape.capability].values())
-    for thing, by_key in mine.items():
+    for thing, by_key in mine.items() if run.says else ():
         before = by_key.get(run.key_id)
         if before is None:
             before = NOTHING
@@ -139,7 +143,7 @@ class _Lesson:
 
     def learn(self, connection: Connection, stored: Sequence[bool]) -> None:
         seen = defaultdict[tuple[bool, str], dict[Thing, list[bool]]](lambda: defaultdict(list))
-        for run in compress(self.runs, stored):
+        for run in (run for run in compress(self.runs, stored) if run.says):
             outcomes = seen[run.mocked, run.key_id]
             for thing in run.shape.things:
                 outcomes[thing].append(run.success)

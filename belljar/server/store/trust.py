@@ -18,11 +18,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from belljar.errors import Code
 from belljar.fqdn import Fqdn
 from belljar.learning.trust import WINDOW, Standing
 from belljar.rpc.policy import matches
-from belljar.server.store._content import MAX_TOOL_CHARS
+from belljar.server.store._content import MAX_TOOL_CHARS, NO_WORD
 from belljar.server.store._names import base_name
 from belljar.server.store.engine import Database
 from belljar.server.store.keys import Principal
@@ -38,7 +37,6 @@ _NAMES = 500
 _OF_TOOL = 2 * WINDOW
 # Of a capability's name; other codes of it among them say nothing.
 _OF_NAME = 1000
-_NO_WORD = (Code.APPROVAL_REQUIRED.value, Code.INTERRUPTED.value)
 
 _Outcomes = Iterable[tuple[str, bool]]
 
@@ -153,6 +151,6 @@ def _of_code(
     )
     outcomes = defaultdict[str, list[tuple[str, bool]]](list)
     for found in connection.execute(real):
-        if found.error_code not in _NO_WORD and len(outcomes[found.tool]) < WINDOW:
+        if found.error_code not in NO_WORD and len(outcomes[found.tool]) < WINDOW:
             outcomes[found.tool].append((found.user_id or "", found.success))
     return {tool: some[::-1] for tool, some in outcomes.items()}

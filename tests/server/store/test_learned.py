@@ -102,6 +102,16 @@ def test_a_duplicate_teaches_nothing(db: Database, owner: Principal) -> None:
     assert of_tool(db, owner, "s:t") == before
 
 
+@pytest.mark.parametrize("code", ["APPROVAL_REQUIRED", "INTERRUPTED"])
+def test_a_run_that_waits_for_people_teaches_nothing(db: Database, owner: Principal, code: str) -> None:
+    """It failed at nobody's fault: what was known of its tools and its capability stays as it was."""
+    send(db, owner, run(1, "a:1"), run(2, "a:1", success=False, errorCode=code), run(3, "b:1", "a:1"))
+    found = of_tool(db, owner, "a:1")
+    assert found is not None
+    assert (found.n, found.n_failed) == (2, 0)
+    assert found.by_key == (Evidence().then(True).then(True),)
+
+
 def test_tenants_learn_apart(db: Database, owner: Principal) -> None:
     """What one tenant's runs taught is not known to another."""
     send(db, owner, *(run(n, "s:t") for n in range(5)))
