@@ -167,6 +167,7 @@ def _counted(shown: str, found: Imported) -> _Object:
         "file": shown,
         "lines": found.lines,
         "mocked": found.mocked,
+        "undecided": found.undecided,
         "duplicates": found.duplicates,
         "broken": found.broken,
         "problems": [{"line": each.line, "reason": each.reason} for each in found.problems],
@@ -174,11 +175,13 @@ def _counted(shown: str, found: Imported) -> _Object:
 
 
 def _told(shown: str, found: Imported) -> Iterator[str]:
-    left_out = [
-        f"{count} {what}"
-        for count, what in ((found.mocked, "not real"), (found.duplicates, "there twice"), (found.broken, "no traces"))
-        if count
-    ]
+    counted = {
+        "not real": found.mocked,
+        "ended by people": found.undecided,
+        "there twice": found.duplicates,
+        "no traces": found.broken,
+    }
+    left_out = [f"{count} {what}" for what, count in counted.items() if count]
     if left_out:
         yield f"belljar: {len(found.runs)} of {found.lines} lines of {shown} are used; {', '.join(left_out)}"
     for each in found.problems:

@@ -2,7 +2,8 @@
 
 A line may be anything. One that is no trace is counted, the first of them by number and reason, and the rest is read
 all the same; a line is never longer in memory than a trace may be. Each trace counts once, and runs in which anything
-but the real world answered are left out, as the server leaves them out.
+but the real world answered are left out, as the server leaves them out; and so are those that ended because somebody
+had to be asked, or stopped them.
 
 A file says nothing of when its traces arrived, so runs are put in the order in which they began: what is held out of
 them later is then later in truth.
@@ -17,7 +18,7 @@ from typing import Any, BinaryIO, cast
 
 from belljar.errors import ValidationError
 from belljar.fqdn import name_of
-from belljar.learning.runs import Run
+from belljar.learning.runs import NO_WORD, Run
 from belljar.limits import MAX_JSON_DEPTH, MIB
 from belljar.rpc import jsontext
 from belljar.tracing.types import Trace, decode
@@ -54,6 +55,8 @@ class Imported:
     lines: int = 0
     """Empty ones not counted."""
     mocked: int = 0
+    undecided: int = 0
+    """Ended by people."""
     duplicates: int = 0
     broken: int = 0
     problems: list[Problem] = field(default_factory=list[Problem])
@@ -79,6 +82,8 @@ def read(stream: BinaryIO) -> Imported:
             found.duplicates += 1
         elif any(task.source != "real" for task in trace.task_results):
             found.mocked += 1
+        elif trace.error_code in NO_WORD:
+            found.undecided += 1
         else:
             timed.append((datetime.fromisoformat(trace.timestamp).timestamp(), _run(trace)))
         seen.add(trace.trace_id)

@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Run", "Scorer"]
+from belljar.errors import Code
+
+__all__ = ["NO_WORD", "Run", "Scorer"]
+
+NO_WORD = (Code.APPROVAL_REQUIRED.value, Code.INTERRUPTED.value)
+"""Errors by which a run ends that say nothing of the code, its tools or the world: it was people's to go on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,10 +121,13 @@ def test_the_longest_line(size: int) -> None:
 
 
 def test_what_does_not_count() -> None:
-    """F82: runs that a fake or a recording answered are counted and left out; a trace counts once."""
+    """F82: runs that a fake or a recording answered, or people ended, are counted and left out; a trace counts once."""
     mocked = [call(1), call(2, source="fake")]
     found = imported(line(1), line(2, taskResults=mocked), line(1), line(3, taskResults=[call(1, source="replay")]))
     assert (len(found.runs), found.mocked, found.duplicates, found.broken) == (1, 2, 1, 0)
+    ended = [line(n, success=False, errorCode=code) for n, code in enumerate(("APPROVAL_REQUIRED", "INTERRUPTED"), 4)]
+    found = imported(*ended, line(6, success=False, errorCode="CAPABILITY_ERROR"))
+    assert (len(found.runs), found.undecided) == (1, 2)
 
 
 def test_runs_are_in_the_order_they_began() -> None:
@@ -151,4 +154,4 @@ def test_long_things_are_cut() -> None:
 def test_any_bytes(pieces: list[bytes]) -> None:
     """Nothing raises, and every line that is not empty is one thing or another."""
     found = imported(*pieces)
-    assert found.lines == len(found.runs) + found.mocked + found.duplicates + found.broken
+    assert found.lines == len(found.runs) + found.mocked + found.undecided + found.duplicates + found.broken

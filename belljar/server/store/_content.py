@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from belljar.errors import Code
+from belljar.learning.runs import NO_WORD
 from belljar.limits import MAX_JSON_DEPTH, MIB
 from belljar.rpc import jsontext
 from belljar.server.store._json import Encoded, text_of
@@ -41,8 +41,6 @@ _MAX_DEPTH = MAX_JSON_DEPTH + 16
 _MAX_CHARS = {"capability_id": 400, "workflow_id": 256, "error_code": 64}
 MAX_TOOL_CHARS = 256
 # A call that a rule or a person forbade, or that waited for one.
-NO_WORD = (Code.APPROVAL_REQUIRED.value, Code.INTERRUPTED.value)
-"""Errors by which a run ends that say nothing of the code, its tools or the world: it was people's to go on."""
 _NOT_MADE = frozenset({"denied", "pending"})
 # Thirty years in milliseconds: sums of durations stay numbers.
 _MAX_DURATION_MS = 1e12
