@@ -6,12 +6,14 @@ newest ones, which whoever doubts it can open.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, cast, func, select
+from sqlalchemy.dialects.postgresql import JSONB
 
 from belljar.learning.estimates import MAX_PATH, Evidence, interval
 from belljar.learning.suggest import (
@@ -140,13 +142,19 @@ class _Asking:
         said = select(record.name, record.description).where(record.tenant_id == self.tenant_id, record.name.in_(names))
         rows = self.connection.execute(said.order_by(record.published_at))
         described = {row.name: row.description for row in rows}
-        last = {name: self.connection.scalar(self._last_intent(name)) for name in names}
-        return {name: wording(name, described.get(name, ""), last[name] or "") for name in names}
+        last = dict(self.connection.execute(self._last_intents(names)).all())
+        return {name: wording(name, described.get(name, ""), last.get(name) or "") for name in names}
 
-    def _last_intent(self, name: str) -> Any:
+    def _last_intents(self, names: list[str]) -> Select[Any, Any]:
+        """Of each name the newest trace's: a look into the index each, all of them in one statement."""
         trace = execution_trace.c
+        if self.connection.dialect.name == "sqlite":
+            name = func.json_each(json.dumps(names)).table_valued("value").c.value
+        else:
+            name = func.jsonb_array_elements_text(cast(names, JSONB)).table_valued("value").c.value
         mine = select(trace.intent).where(trace.tenant_id == self.tenant_id, trace.capability_name == name)
-        return mine.order_by(trace.executed_at.desc(), trace.row_id.desc()).limit(1)
+        newest = mine.order_by(trace.executed_at.desc(), trace.row_id.desc()).limit(1)
+        return select(name, newest.scalar_subquery())
 
     # Tools
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from belljar.learning.estimates import NOTHING, Evidence, estimate
 from belljar.server.store import lessons
 from belljar.server.store.learned import Thing, known
+from tests.server.statements import recorded
 from tests.server.traces import call, trace_id, wire
 from tests.server.web.conftest import Site
 from tests.server.web.test_pages import ago, seen
@@ -108,6 +109,17 @@ def test_a_question_is_answered_with_evidence(site: Site) -> None:
     assert "abstains" in seen(client.get("/learning?intent=quantum+chromodynamics"))
     for query in (f"intent={'x' * 2001}", "goal=%00", f"context={','.join(['a:b'] * 65)}"):
         assert client.get(f"/learning?{query}").status_code == 400
+
+
+def test_a_question_costs_the_same_among_many(site: Site) -> None:
+    """F85: how many statements a suggestion takes does not follow from how many capabilities there are."""
+    client, asked = site.login(), list[int]()
+    for some in (range(2), range(2, 60)):
+        site.teach(*(ran(n, "s:t", intent="release notes", capabilityId=f"o.p.git.c{n}.abab") for n in some))
+        with recorded() as statements:
+            assert "o.p.git.c1" in client.get("/learning?intent=release+notes").text
+        asked.append(len(statements))
+    assert asked[1] <= asked[0] + 3  # evidence of five capabilities, not two
 
 
 def test_tenants_learn_apart(site: Site) -> None:
