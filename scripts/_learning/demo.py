@@ -69,14 +69,14 @@ async def _shown(folder: Path, options: argparse.Namespace) -> int:
     _progress(f"Starting a server and {options.clients} clients ...")
     async with opened(folder, cache=_cache(), seed=options.seed, clients=options.clients) as lab:
         _say(_introduction(options))
-        rows = [await lab.row([])]
+        rows, total = [await lab.row([])], (_BEFORE + _AFTER) * _BATCH
         _say(f"{_HEAD}\n{_line(rows[0])}")
         for number, runs in zip(range(1, _BEFORE + _AFTER + 1), world.plan(options.seed, _BATCH), strict=False):
             if number > _BEFORE and not lab.worse:
                 lab.worsen()
                 _say("        -- server `north` gets worse --")
             done = len(rows) * _BATCH - _BATCH
-            stored = await lab.batch(runs, lambda some, done=done: _progress(f"{done + some} traces ..."))
+            stored = await lab.batch(runs, lambda some, done=done: _progress(f"{done + some} of {total} traces ..."))
             rows.append(await lab.row(stored))
             _say(_line(rows[-1]))
         await _evidence(lab)
@@ -90,7 +90,7 @@ def _introduction(options: argparse.Namespace) -> str:
         f"told.\n{options.clients} clients run them {runs} times in boxes, against MCP servers that fail in a hidden "
         f"way, and\nsend their traces to `belljar serve`. Every {_BATCH} traces it is asked {asked} questions, in "
         f"words that were\nnot used before: is what it suggests first truly the best? How likely is that to succeed? "
-        f"And how\nwell had it foreseen how the last {_BATCH} runs would end? Known: to whom knows all failure rates.\n"
+        f"And how\nwell had it foreseen how the last {_BATCH} runs would end? Known: by who knows\nall failure rates.\n"
     )
 
 

@@ -185,6 +185,10 @@ def unwound(observed: Sequence[tuple[str, bool]], known: Mapping[str, Evidence])
 
 
 def _without(evidence: Evidence, success: bool) -> Evidence:
-    """As it was before its last observation. Never less than nothing, whatever is missing."""
+    """As it was before its last observation. Never less than nothing, whatever is missing.
+
+    The last observation of a key counts in full: where less than half of one is left, it is rounding.
+    """
     successes, failures = evidence.successes - success, evidence.failures - (not success)
-    return Evidence(max(0.0, successes) / DECAY, max(0.0, failures) / DECAY)
+    left = Evidence(max(0.0, successes) / DECAY, max(0.0, failures) / DECAY)
+    return left if left.n > 0.5 else NOTHING

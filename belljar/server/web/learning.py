@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from belljar.learning.figures import Evaluation, Task
+from belljar.learning.figures import Calibration, Evaluation, Task
 from belljar.server.problems import Problem
 from belljar.server.store import lessons
 from belljar.server.store.engine import Database
@@ -97,6 +97,8 @@ class LearningPage:
     """Of the last evaluation; none before there was one."""
     held_out: int
     calibration: list[Bar]
+    held_out_calibration: list[Bar]
+    """Of whoever foresees best; none before there was an evaluation."""
     surprise: list[Bar]
     priorities: list[Bar]
     highest: list[Seen]
@@ -128,6 +130,7 @@ def learning_page(db: Database, tenant_id: int, params: Any) -> LearningPage:
         _tasks(evaluation) if evaluation else [],
         evaluation.held_out if evaluation else 0,
         _calibration(seen),
+        _held_out(evaluation.chance) if evaluation else [],
         [
             Bar(f"{number} of {len(state['surprise'])}", part["meanAbsTdError"], int(part["traces"]), part["brier"])
             for number, part in enumerate(state["surprise"], 1)
@@ -173,6 +176,11 @@ def _calibration(seen: Sequence[Seen]) -> list[Bar]:
         for at, part in enumerate(parts)
         if part
     ]
+
+
+def _held_out(task: Task[Calibration]) -> list[Bar]:
+    made = task.scorers.get(task.winner)
+    return [Bar(f"{each.predicted:.0%}", each.observed, each.n, each.predicted) for each in made.bins] if made else []
 
 
 def _spread(seen: Sequence[Seen]) -> list[Bar]:
