@@ -51,7 +51,16 @@ def _serve(
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="No keys: everybody on this machine may do everything. Loopback only.")
     ] = False,
-    no_learn: Annotated[bool, typer.Option("--no-learn", help="Store traces and learn nothing from them.")] = False,
+    no_learn: Annotated[
+        bool, typer.Option("--no-learn", help="Store traces and learn nothing from them; no learner beside the server.")
+    ] = False,
+    learn_share: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of one core, that the learner may take: above 0, at most 1.")
+    ] = 0.25,
+    embedder: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:NAME", help="What turns texts into vectors; with `encode`, or a function."),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Log more to stderr.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Say where it serves as one JSON object on stdout: url, host, port, pid.")
@@ -75,6 +84,8 @@ def _serve(
             allowed_hosts=tuple(allow_host or ()),
             no_auth=no_auth,
             learn=not no_learn,
+            learn_share=learn_share,
+            embedder=embedder,
             rate_per_s=rate,
         )
         return _run(settings, debug=debug, as_json=as_json)
@@ -91,7 +102,7 @@ def _run(settings: Settings, *, debug: bool, as_json: bool) -> int:
         if db.dialect == "sqlite":
             _database.migrated(db)
         _warn(settings, db)
-        run.serve(settings, db, ready=lambda where: _say(where, as_json))
+        run.serve(settings, db, ready=lambda where: _say(where, as_json), debug=debug)
     return 0
 
 

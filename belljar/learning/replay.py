@@ -67,6 +67,11 @@ class PrioritizedReplay:
         here = self._tree.get(np.arange(self._used)) > 0
         return self._rows[: self._used][here]
 
+    def priorities(self, rows: Ints) -> Floats:
+        """Of these rows, all of which must be here; shape (len(rows),)."""
+        leaves, _ = self._leaves(rows)
+        return self._tree.get(leaves) ** (1 / self.alpha) if self.alpha else np.ones(len(leaves))
+
     def add(self, rows: Ints, priorities: Floats) -> None:
         """Add rows, each newer than all before it; both of shape (batch,).
 

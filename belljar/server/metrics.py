@@ -64,17 +64,49 @@ class Metrics:
         self.store_seconds = Histogram(
             "belljar_store_seconds", "Time in the store.", ("operation",), buckets=_SECONDS, registry=registry
         )
+        self._leading = Gauge("belljar_learner_leading", "Whether this server's learner leads.", registry=registry)
+        self._training = Gauge("belljar_learner_training", "Whether it trains a model now.", registry=registry)
+        self._trainings = Counter(
+            "belljar_learner_trainings", "Trainings, by what came of them.", ("outcome",), registry=registry
+        )
+        self._weighed = Counter("belljar_learner_weighed_traces", "Priorities written anew.", registry=registry)
+        self._deaths = Counter("belljar_learner_deaths", "Learners that ended untold.", registry=registry)
+        self.checkpoints = Counter(
+            "belljar_checkpoints_loaded",
+            "Checkpoints looked at, by what became of them.",
+            ("outcome",),
+            registry=registry,
+        )
         Gauge("belljar_build_info", "The version that runs.", ("version",), registry=registry).labels(__version__).set(
             1
         )
         for outcome in OUTCOMES:
             self.traces.labels(outcome)
+        for outcome in ("trained", "failed"):
+            self._trainings.labels(outcome)
+        for outcome in ("used", "unused", "broken"):
+            self.checkpoints.labels(outcome)
 
     def watch_pool(self, status: Callable[[], Mapping[str, int]]) -> None:
         """Report a database pool: `status` gives numbers by name whenever somebody looks."""
         pool = Gauge("belljar_db_pool_connections", "Connections to the database.", ("state",), registry=self._registry)
         for name in status():
             pool.labels(name).set_function(lambda name=name: status().get(name, 0))
+
+    def watch_model(self, version: Callable[[], int]) -> None:
+        """Report the highest version of the checkpoints that are loaded."""
+        gauge = Gauge("belljar_checkpoint_version", "The highest of those loaded.", registry=self._registry)
+        gauge.set_function(version)
+
+    def learner(self, name: str, value: float) -> None:
+        """What the learner said: `leading` or `training` (whether), `weighed`, `trained`, `failed`, `died` (how many
+        more)."""
+        if name in ("leading", "training"):
+            (self._leading if name == "leading" else self._training).set(value)
+        elif name in ("trained", "failed"):
+            self._trainings.labels(name).inc(value)
+        else:
+            {"weighed": self._weighed, "died": self._deaths}[name].inc(value)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""

@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import uvicorn
@@ -28,6 +29,8 @@ from belljar.limits import KIB
 from belljar.server import logs
 from belljar.server._protocol import bounded_protocol
 from belljar.server.app import create_app
+from belljar.server.learner.handle import LearnerProcess
+from belljar.server.metrics import Metrics
 from belljar.server.services import Services
 from belljar.server.settings import Settings
 from belljar.server.store.engine import Database
@@ -167,7 +170,11 @@ def _give_up() -> None:
     os._exit(_STUCK)
 
 
-def serve(settings: Settings, db: Database, *, ready: Callable[[Listening], None]) -> None:
+def _learning(settings: Settings, metrics: Metrics, debug: bool) -> AbstractContextManager[object]:
+    return LearnerProcess(settings, metrics, debug=debug) if settings.learn else nullcontext()
+
+
+def serve(settings: Settings, db: Database, *, ready: Callable[[Listening], None], debug: bool = False) -> None:
     """Serve until told to end; `ready` is called when requests are answered.
 
     Raises:
@@ -185,5 +192,6 @@ def serve(settings: Settings, db: Database, *, ready: Callable[[Listening], None
             ready(where)
 
         serving = Serving(settings, db, begun)
-        asyncio.run(serving.serve(sockets=[sock]))
+        with _learning(settings, serving.services.metrics, debug):
+            asyncio.run(serving.serve(sockets=[sock]))
     logs.event("ended")

@@ -39,7 +39,11 @@ class Settings:
     no_auth: bool = False
     """Everybody who reaches it may do everything, as tenant `default`. On loopback alone."""
     learn: bool = True
-    """Whether traces are learned from as they are stored."""
+    """Whether traces are learned from as they are stored, and a learner runs beside the server."""
+    learn_share: float = 0.25
+    """Of one core, for the learner."""
+    embedder: str | None = None
+    """`MODULE:NAME` of what turns texts into vectors; None: our own, which needs no model."""
     rate_per_s: float = 50.0
     """Requests of one key in the long run; 0: no limit. A request carries at most 100 traces."""
     rate_burst: int = 200
@@ -74,6 +78,8 @@ class Settings:
             if not name or not name.isascii() or not name.isprintable() or set(name) & set(" /:@*"):
                 raise ConfigError(f"--allow-host {show.name(name)}: write a host name, without port or scheme")
         numbers = ("max_body_bytes", "max_decoded_bytes", "threads", "max_in_flight", "max_connections", "shutdown_s")
+        if not 0 < self.learn_share <= 1:
+            raise ConfigError("--learn-share is a share of one core: more than 0, at most 1")
         if any(getattr(self, name) <= 0 for name in numbers) or self.rate_per_s < 0 or self.rate_burst < 1:
             raise ConfigError("a server's limits are more than 0")
 
