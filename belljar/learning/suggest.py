@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from belljar.learning.embedding import Embedder, embed
 
-__all__ = ["MAX_CANDIDATES", "Candidate", "Next", "Ranked", "next_tools", "rank", "shortest", "wording"]
+__all__ = ["MAX_CANDIDATES", "Candidate", "Next", "Ranked", "by_score", "next_tools", "rank", "shortest", "wording"]
 
 MAX_CANDIDATES = 1000
 """Capabilities whose words are compared with an intent: the most used ones."""
@@ -65,11 +65,11 @@ def wording(name: str, description: str = "", intent: str = "") -> str:
 def rank(candidates: Sequence[Candidate], intent: str, *, embedder: Embedder = embed) -> list[Ranked]:
     """Candidates that fit the intent, the best first; without an intent all fit alike."""
     if not intent.strip():
-        return _sorted(Ranked(each.name, each.chance) for each in candidates)
+        return by_score(Ranked(each.name, each.chance) for each in candidates)
     vectors = embedder([intent, *(each.text for each in candidates)])
     fits = vectors[1:] @ vectors[0]
     found = zip(candidates, map(float, fits), strict=True)
-    return _sorted(Ranked(each.name, fit * each.chance) for each, fit in found if fit >= _LEAST_FIT)
+    return by_score(Ranked(each.name, fit * each.chance) for each, fit in found if fit >= _LEAST_FIT)
 
 
 def next_tools(after_path: Sequence[Next], after_last: Sequence[Next]) -> list[Ranked]:
@@ -86,7 +86,7 @@ def next_tools(after_path: Sequence[Next], after_last: Sequence[Next]) -> list[R
         total = sum(each.n for each in some)
         for each in some:
             scores[each.tool] = scores.get(each.tool, 0.0) + share * each.n / total * each.chance
-    return _sorted(Ranked(tool, score) for tool, score in scores.items() if score > 0)
+    return by_score(Ranked(tool, score) for tool, score in scores.items() if score > 0)
 
 
 def shortest(after: Callable[[tuple[str, ...]], Iterable[Next]], goal: str, *, most: int = 2000) -> list[Next]:
@@ -108,5 +108,6 @@ def shortest(after: Callable[[tuple[str, ...]], Iterable[Next]], goal: str, *, m
     return []
 
 
-def _sorted(found: Iterable[Ranked]) -> list[Ranked]:
+def by_score(found: Iterable[Ranked]) -> list[Ranked]:
+    """The best first; of equals by name."""
     return sorted(found, key=lambda each: (-each.score, each.name))

@@ -73,7 +73,7 @@ class Metrics:
         self._deaths = Counter("belljar_learner_deaths", "Learners that ended untold.", registry=registry)
         self.checkpoints = Counter(
             "belljar_checkpoints_loaded",
-            "Checkpoints looked at, by what became of them.",
+            "Checkpoints that were loaded, by what became of them.",
             ("outcome",),
             registry=registry,
         )
@@ -84,7 +84,7 @@ class Metrics:
             self.traces.labels(outcome)
         for outcome in ("trained", "failed"):
             self._trainings.labels(outcome)
-        for outcome in ("used", "unused", "broken"):
+        for outcome in ("used", "unused", "broken", "failed"):
             self.checkpoints.labels(outcome)
 
     def watch_pool(self, status: Callable[[], Mapping[str, int]]) -> None:

@@ -11,21 +11,25 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from sqlalchemy import Connection
 
+from belljar import show
 from belljar.learning.checkpoint import Checkpoint, ModelScorer
 from belljar.learning.embedding import Embedder
 from belljar.learning.evaluation import Evaluation
+from belljar.learning.runs import Run, Scorer
 from belljar.limits import MIB
 from belljar.server import logs
 from belljar.server.store import models
+from belljar.server.store.engine import Database
 from belljar.server.store.models import Broken, StoredModel
+from belljar.server.store.suggestions import COUNTS, By
 
-__all__ = ["TASKS", "Model", "Scoring"]
+__all__ = ["TASKS", "Model", "ModelFailed", "Scoring"]
 
 TASKS = ("capabilities", "tools", "chance")
 
@@ -33,7 +37,11 @@ _MOST_BYTES = 256 * MIB
 _MOST_MODELS = 1000
 
 Loaded = Callable[[str], None]
-"""Hears what became of a checkpoint: `used`, `unused` (it won nothing) or `broken`."""
+"""Hears what became of a checkpoint: `used`, `unused` (it won nothing) or `broken`; `failed` when it did not answer."""
+
+
+class ModelFailed(Exception):
+    """A model that was loaded could not answer; counts can. The message says why, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +61,14 @@ class Model:
         """As answers name it."""
         return f"{ModelScorer.name} {self.stored.version}"
 
-    def scorer_for(self, task: str) -> ModelScorer | None:
-        """Who answers this kind of question, if it is the model."""
-        return self.scorer if task in self.uses else None
+    def scorer_for(self, task: str) -> Scorer | None:
+        """Who answers this kind of question, if it is the model; what it raises is ModelFailed."""
+        return _Guarded(self.scorer) if self.scorer and task in self.uses else None
+
+    @property
+    def by(self) -> By:
+        """Who ranks suggestions."""
+        return By(self.name, self.scorer_for("capabilities"), self.scorer_for("tools"))
 
 
 class Scoring:
@@ -78,6 +91,21 @@ class Scoring:
             with self._loading.setdefault(tenant_id, threading.Lock()):
                 found = self._known(tenant_id, newest) or self._load(connection, tenant_id, newest)
         return found
+
+    def by(self, db: Database, tenant_id: int) -> By:
+        """Who ranks this tenant's suggestions.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        with db.read() as connection:
+            model = self.of(connection, tenant_id)
+        return By(COUNTS) if model is None else model.by
+
+    def failed(self, by: By, exc: ModelFailed) -> None:
+        """A model did not answer, and counts do instead: said in the log and counted."""
+        logs.event("model-failed", level=logging.ERROR, model=by.name, why=str(exc))
+        self._loaded("failed")
 
     def versions(self) -> int:
         """The highest version of all that are loaded; 0 if none is."""
@@ -120,6 +148,33 @@ class Scoring:
 
     def _bytes(self) -> int:
         return sum(model.stored.size_bytes for model in self._models.values() if model.scorer)
+
+
+class _Guarded:
+    """A model's scorer, of which nothing comes out but numbers: its checkpoint is foreign, and so is its embedder."""
+
+    name = ModelScorer.name
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+
+    def capabilities(self, intent: str) -> Mapping[str, float]:
+        return self._of(lambda: self._scorer.capabilities(intent))
+
+    def tools(self, intent: str, context: Sequence[str]) -> Mapping[str, float]:
+        return self._of(lambda: self._scorer.tools(intent, context))
+
+    def chance(self, run: Run) -> float:
+        return self._of(lambda: {"": self._scorer.chance(run)})[""]
+
+    def _of(self, ask: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
+        try:
+            found = ask()
+        except Exception as exc:
+            raise ModelFailed(f"{type(exc).__name__}: {show.text(str(exc), max_chars=200)}") from exc
+        if not all(0 <= value <= 1 for value in found.values()):
+            raise ModelFailed("its scores are no probabilities")
+        return found
 
 
 def _model(stored: StoredModel, blob: bytes, embedder: Embedder) -> Model:

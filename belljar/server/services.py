@@ -18,9 +18,11 @@ from starlette.requests import HTTPConnection
 
 from belljar.server._good_keys import GoodKeys
 from belljar.server.edge import Lifecycle
+from belljar.server.embedders import embedder_of
 from belljar.server.intake import Intake
 from belljar.server.metrics import Metrics
 from belljar.server.problems import Problem
+from belljar.server.scoring import Scoring
 from belljar.server.settings import Settings
 from belljar.server.store.engine import Database
 from belljar.server.store.errors import StoreConflict, StoreDenied, StoreError, StoreRefused, StoreUnavailable
@@ -50,11 +52,13 @@ class Services:
     threads: anyio.CapacityLimiter
     heavy: anyio.CapacityLimiter
     """For work that is not waiting but computing: more of it at once would hold up everybody else."""
+    scoring: Scoring
+    """The models that were trained."""
     good_keys: GoodKeys = field(default_factory=GoodKeys)
 
     @classmethod
     def of(cls, settings: Settings, db: Database) -> Services:
-        """The parts of a server on a database."""
+        """The parts of a server on a database. Raises ConfigError: there is no such embedder."""
         metrics = Metrics()
         metrics.watch_pool(lambda: {"size": db.pool().size, "in_use": db.pool().in_use})
         limited = settings.rate_per_s > 0
@@ -62,7 +66,9 @@ class Services:
         threads = anyio.CapacityLimiter(settings.threads)
         heavy = anyio.CapacityLimiter(_HEAVY)
         room = Room(refused=metrics.not_learned.inc)
-        return cls(settings, db, metrics, Lifecycle(), Intake(metrics), room, limiter, threads, heavy)
+        scoring = Scoring(embedder_of(settings.embedder), lambda outcome: metrics.checkpoints.labels(outcome).inc())
+        metrics.watch_model(scoring.versions)
+        return cls(settings, db, metrics, Lifecycle(), Intake(metrics), room, limiter, threads, heavy, scoring)
 
     async def run(self, operation: str, work: Callable[[], _T], *, heavy: bool = False) -> _T:
         """What `work` gives, done in a thread.

@@ -27,7 +27,7 @@ from belljar.server.learner.keeping import Keeping
 from belljar.server.learner.leader import Leader
 from belljar.server.learner.service import USUAL, Act, Rules, Standing, decide
 from belljar.server.learner.weighing import by_counts, weigh
-from belljar.server.scoring import Model, Scoring
+from belljar.server.scoring import Model, ModelFailed, Scoring
 from belljar.server.store import learners, models, runs
 from belljar.server.store.engine import Database
 from belljar.server.store.errors import StoreError, StoreUnavailable
@@ -115,7 +115,7 @@ class Learner:
             if not self._still_leads():
                 return _TURN_S
             for tenant_id in runs.tenants(self._db):
-                self._visit(tenant_id)
+                self._try(tenant_id)
             return _TURN_S
         except Stopped:
             return 0.0
@@ -156,6 +156,15 @@ class Learner:
 
     # One tenant
 
+    def _try(self, tenant_id: int) -> None:
+        try:
+            self._visit(tenant_id)
+        except (Stopped, StoreUnavailable):
+            raise
+        except Exception as exc:  # noqa: BLE001 - a row that nobody thought of is one tenant's trouble, not all tenants'
+            logs.event("learner-tenant-failed", level=logging.ERROR, exc=exc)
+            self._tell("failed", 1)
+
     def _visit(self, tenant_id: int) -> None:
         now = time.monotonic()
         tenant = self._tenants.get(tenant_id)
@@ -194,7 +203,11 @@ class Learner:
         scorer = model.scorer_for("chance") if model else None
 
         def foresee(some: Sequence[Run]) -> list[float]:
-            return [scorer.chance(run) for run in some] if scorer else by_counts(self._db, tenant.id, some)
+            try:
+                return [scorer.chance(run) for run in some] if scorer else by_counts(self._db, tenant.id, some)
+            except ModelFailed as exc:
+                logs.event("model-failed", level=logging.ERROR, why=str(exc))
+                return by_counts(self._db, tenant.id, some)
 
         # Whatever comes of it: what cannot be weighed now is not tried again and again.
         tenant.unweighed, tenant.weighed_at = tenant.unweighed - count, time.monotonic()

@@ -250,7 +250,26 @@ SUGGEST_ANSWERS = _answers(schemas.SUGGESTIONS, {"suggestions": [_SUGGESTION], "
 _SURPRISE = {"traces": 12, "meanAbsTdError": 0.2, "brier": 0.06}
 _STATE = {
     "model": "counts",
-    "reason": "the only scorer of this version",
+    "reason": "the model won nothing: counts answer, which are no worse",
+    "uses": {"capabilities": False, "tools": False, "chance": False},
+    "checkpoint": {
+        "version": 7,
+        "trainedAt": "2026-01-02T03:04:05.678Z",
+        "traces": 1200,
+        "lastRow": 1311,
+        "seed": 1200,
+        "seconds": 61.5,
+        "embedder": "belljar.learning.embedding.embed",
+    },
+    "evaluation": None,
+    "learner": {
+        "state": "waiting",
+        "why": "12 new traces of the 240 that the next training takes",
+        "replay": 1212,
+        "newTraces": 12,
+        "trainsAfter": 240,
+        "updatedAt": "2026-01-02T03:05:05.678Z",
+    },
     "known": {"tool": {"things": 3, "n": 120}},
     "surprise": [_SURPRISE],
     "mostSurprising": [{"traceId": _ID, "priority": 0.97}],

@@ -163,11 +163,57 @@ SUGGESTIONS = _object(
     {"suggestions": _list(_SUGGESTION), "abstained": _FLAG, "model": _TEXT},
     path=_list(_SUGGESTION),
 )
+_RANKING = _object({"hit1": _SHARE, "hit5": _SHARE, "mrr": _SHARE})
+_BIN = _object({"predicted": _SHARE, "observed": _SHARE, "n": _COUNT})
+_CALIBRATION = _object({"brier": _SHARE, "calibrationError": _SHARE, "bins": _list(_BIN)})
+
+
+def _task(figures: Schema) -> Schema:
+    scorers: Schema = {"type": "object", "additionalProperties": figures}
+    return _object({"n": _COUNT, "scorers": scorers, "winner": _TEXT, "reason": _TEXT})
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+_EVALUATION = _object(
+    {
+        "heldOut": _COUNT,
+        "fitted": _COUNT,
+        "tasks": _object({"capabilities": _task(_RANKING), "tools": _task(_RANKING), "chance": _task(_CALIBRATION)}),
+    }
+)
+_CHECKPOINT = _object(
+    {
+        "version": {**_COUNT, "minimum": 1},
+        "trainedAt": _TIME,
+        "traces": _COUNT,
+        "lastRow": _COUNT,
+        "seed": {"type": "integer"},
+        "seconds": {"type": "number", "minimum": 0},
+        "embedder": _TEXT,
+    }
+)
+_LEARNER = _object(
+    {
+        "state": {**_TEXT, "enum": ["off", "waiting", "training", "absent"]},
+        "why": _TEXT,
+        "replay": _COUNT,
+        "newTraces": _COUNT,
+        "trainsAfter": _COUNT,
+        "updatedAt": {"type": ["string", "null"], "format": "date-time"},
+    }
+)
 _SURPRISE = _object({"traces": {**_COUNT, "minimum": 1}, "meanAbsTdError": _SHARE, "brier": _SHARE})
 LEARNING = _object(
     {
-        "model": _TEXT,
+        "model": {**_TEXT, "enum": ["counts", "shgat"]},
         "reason": _TEXT,
+        "uses": _object({"capabilities": _FLAG, "tools": _FLAG, "chance": _FLAG}),
+        "checkpoint": _or_null(_CHECKPOINT),
+        "evaluation": _or_null(_EVALUATION),
+        "learner": _LEARNER,
         "known": {"type": "object", "additionalProperties": _object({"things": _COUNT, "n": _COUNT})},
         "surprise": _list(_SURPRISE),
         "mostSurprising": _list(_object({"traceId": {**_TEXT, "pattern": UUID}, "priority": _SHARE})),

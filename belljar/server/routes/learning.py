@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from belljar.server import advice
 from belljar.server.answers import encoded, json_answer
 from belljar.server.auth import Read
 from belljar.server.problems import Problem
 from belljar.server.routes import _documents as documents
-from belljar.server.services import Services, services
-from belljar.server.store import suggestions
+from belljar.server.services import Services, now, services
 
 __all__ = ["router"]
 
@@ -39,13 +39,13 @@ async def suggest(
     """Capabilities that fit the intent, and tools that came next after those of the context.
 
     Each has its success rate in real runs, the 95 % interval of that, the number of runs, and traces as evidence. Where
-    nothing is known that fits, `suggestions` is empty and `abstained` true.
+    nothing is known that fits, `suggestions` is empty and `abstained` true. `model` says who ranked them: `counts`, or
+    a trained model and its version where it won.
     """
-    tools = _tools(context)
+    asked: dict[str, Any] = {"intent": intent, "context": _tools(context), "goal": goal, "limit": limit}
 
     def work() -> bytes:
-        found = suggestions.suggest(parts.db, who.tenant_id, intent=intent, context=tools, goal=goal, limit=limit)
-        return encoded(found.to_wire())
+        return encoded(advice.suggested(parts.db, parts.scoring, who.tenant_id, **asked).to_wire())
 
     return json_answer(await parts.run("suggest", work))
 
@@ -59,6 +59,7 @@ def _tools(context: str) -> tuple[str, ...]:
 
 @router.get("/learning", summary="What was learned", responses=documents.LEARNING_ANSWERS)
 async def learning(who: Read, parts: Parts) -> Response:
-    """Which model answers and why, how much is known, and how surprising the newest traces were."""
-    state = await parts.run("learning", lambda: suggestions.learning_state(parts.db, who.tenant_id))
-    return json_answer(encoded(state))
+    """Who answers and why, what the newest model won and what it did not, what the learner does, how much is known, and
+    how surprising the newest traces were."""
+    work = lambda: advice.learning(parts.db, parts.scoring, who.tenant_id, now=now())  # noqa: E731 - one word for it
+    return json_answer(encoded(await parts.run("learning", work)))

@@ -16,6 +16,8 @@ from sqlalchemy import Connection, Select, cast, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from belljar.learning.estimates import MAX_PATH, Evidence, interval
+from belljar.learning.merging import mixed, reordered
+from belljar.learning.runs import Scorer
 from belljar.learning.suggest import (
     MAX_CANDIDATES,
     Candidate,
@@ -26,19 +28,32 @@ from belljar.learning.suggest import (
     shortest,
     wording,
 )
-from belljar.learning.things import path_id
+from belljar.learning.things import Thing, path_id
 from belljar.server.store import learned as store
 from belljar.server.store.engine import Database
 from belljar.server.store.learned import Known
 from belljar.server.store.schema import capability_record, execution_trace, learned, trace_tool
 
-__all__ = ["MODEL", "Suggestion", "Suggestions", "learning_state", "suggest"]
+__all__ = ["COUNTS", "By", "Suggestion", "Suggestions", "learning_state", "suggest"]
 
-MODEL = "counts"
-"""Decayed Beta counts; the only scorer of this version."""
+COUNTS = "counts"
+"""Decayed Beta counts: what answers where no model won."""
 _EVIDENCE = 5
 _RECENT = 1000
 _BUCKETS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who ranks. What is ranked, its figures and its evidence are the store's in any case."""
+
+    name: str = COUNTS
+    capabilities: Scorer | None = None
+    """None: counts."""
+    tools: Scorer | None = None
+
+
+_BY_COUNTS = By()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +88,15 @@ class Suggestions:
     found: tuple[Suggestion, ...]
     path: tuple[Suggestion, ...] = ()
     """Where a goal was named: the calls most likely to reach it, itself the last."""
+    model: str = COUNTS
+    """What ranked them."""
 
     def to_wire(self) -> dict[str, Any]:
         """{suggestions, abstained, model, path?}."""
         wire: dict[str, Any] = {
             "suggestions": [each.to_wire() for each in self.found],
             "abstained": not self.found and not self.path,
-            "model": MODEL,
+            "model": self.model,
         }
         return {**wire, "path": [each.to_wire() for each in self.path]} if self.path else wire
 
@@ -92,26 +109,29 @@ def suggest(
     context: Sequence[str] = (),
     goal: str | None = None,
     limit: int = 5,
+    by: By = _BY_COUNTS,
 ) -> Suggestions:
     """Capabilities that fit an intent, tools that came after those of `context`, the way to the tool `goal`.
 
     Without intent and context: the capabilities and first tools that do best.
     """
+    of_capabilities, of_tools = bool(intent.strip() or not context), bool(context or not intent.strip())
     with db.read() as connection:
-        asking = _Asking(connection, tenant_id)
-        found = list[Suggestion]()
-        if intent.strip() or not context:
-            found += asking.capabilities(intent, limit)
-        if context or not intent.strip():
-            found += asking.tools(tuple(context), limit)
+        asking = _Asking(connection, tenant_id, by)
+        found = asking.capabilities(intent, limit) if of_capabilities else []
+        found += asking.tools(intent, tuple(context), limit) if of_tools else []
         found.sort(key=lambda each: -each.score)
-        return Suggestions(tuple(found[:limit]), asking.way(goal) if goal else ())
+        way = asking.way(goal) if goal else ()
+    # Without an intent there is nothing to hold capabilities against but how well they do.
+    modelled = (of_capabilities and by.capabilities and intent.strip()) or (of_tools and by.tools)
+    return Suggestions(tuple(found[:limit]), way, by.name if modelled else COUNTS)
 
 
 @dataclass(frozen=True, slots=True)
 class _Asking:
     connection: Connection
     tenant_id: int
+    by: By
 
     # Capabilities
 
@@ -120,8 +140,10 @@ class _Asking:
         by_name = {each.thing.subject: each for each in known}
         texts = self._texts(list(by_name))
         candidates = [Candidate(name, texts[name], each.chance) for name, each in by_name.items()]
-        ranked = rank(candidates, intent)[:limit]
-        return [self._capability(best, by_name[best.name]) for best in ranked]
+        ranked = rank(candidates, intent)
+        if self.by.capabilities and intent.strip():
+            ranked = reordered(ranked, self.by.capabilities.capabilities(intent), by_name)
+        return [self._capability(best, by_name[best.name]) for best in ranked[:limit]]
 
     def _capability(self, best: Ranked, known: Known) -> Suggestion:
         trace = execution_trace.c
@@ -158,12 +180,23 @@ class _Asking:
 
     # Tools
 
-    def tools(self, context: tuple[str, ...], limit: int) -> list[Suggestion]:
+    def tools(self, intent: str, context: tuple[str, ...], limit: int) -> list[Suggestion]:
         after_path = self._after(context) if len(context) < MAX_PATH else []
         after_last = self._next("pair", context[-1]) if context else []
         known = {each.thing.tool or "": each for each in (*after_last, *after_path)}
-        ranked = next_tools(_nexts(after_path), _nexts(after_last))[:limit]
-        return [self._tool(best, known[best.name]) for best in ranked]
+        ranked = next_tools(_nexts(after_path), _nexts(after_last))
+        if self.by.tools:
+            modelled = self.by.tools.tools(intent, context)
+            # Of calls that nobody has seen nothing follows.
+            if ranked or (context and context[-1] in modelled):
+                ranked = mixed(ranked, modelled)
+                known |= self._at_all([each.name for each in ranked[:limit] if each.name not in known])
+        return [self._tool(best, known[best.name]) for best in ranked[:limit] if best.name in known]
+
+    def _at_all(self, names: list[str]) -> dict[str, Known]:
+        """Tools that never came next there, by what is known of them anywhere."""
+        things = [Thing("tool", name) for name in names]
+        return {thing.subject: each for thing, each in store.known(self.connection, self.tenant_id, things).items()}
 
     def way(self, goal: str) -> tuple[Suggestion, ...]:
         known = dict[tuple[str, ...], Known]()
@@ -222,8 +255,8 @@ def learning_state(db: Database, tenant_id: int) -> dict[str, Any]:
         recent = connection.execute(newest).all()
     surprising = sorted(recent, key=lambda found: -found.priority)[:10]
     return {
-        "model": MODEL,
-        "reason": "the only scorer of this version",
+        "model": COUNTS,
+        "reason": "no model was trained yet",
         "known": known,
         "surprise": _surprise(recent[::-1]),
         "mostSurprising": [

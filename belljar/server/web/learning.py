@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 from belljar.learning.figures import Calibration, Evaluation, Task
+from belljar.server.advice import learning, suggested
 from belljar.server.problems import Problem
+from belljar.server.scoring import Scoring
 from belljar.server.store import lessons
 from belljar.server.store.engine import Database
 from belljar.server.store.lessons import Change, Seen
-from belljar.server.store.suggestions import Suggestions, learning_state, suggest
+from belljar.server.store.suggestions import Suggestions
 
 __all__ = ["Asked", "Bar", "LearningPage", "TaskFigures", "learning_page"]
 
@@ -23,8 +26,6 @@ _BINS = 10
 _MAX_CHARS = 2000
 _MAX_TOOLS = 64
 _SHOWN = 10
-# Where nobody has trained a model.
-_LACKING: dict[str, Any] = {"checkpoint": None, "evaluation": None, "learner": None}
 _TASKS = (("capabilities", "Which capability"), ("tools", "Which tool next"), ("chance", "How likely it succeeds"))
 _RANKING = (("Hit@1", "hit1"), ("Hit@5", "hit5"), ("MRR", "mrr"))
 _CHANCE = (("Brier score", "brier"), ("Calibration", "error"))
@@ -40,7 +41,7 @@ class Asked:
     answer: Suggestions | None
 
     @classmethod
-    def of(cls, db: Database, tenant_id: int, params: Any) -> Asked:
+    def of(cls, db: Database, scoring: Scoring, tenant_id: int, params: Any) -> Asked:
         """From a query.
 
         Raises:
@@ -54,7 +55,7 @@ class Asked:
             raise Problem(400, f"up to {_MAX_TOOLS} tools were called so far")
         if not any(given.values()):
             return cls(**given, answer=None)
-        found = suggest(db, tenant_id, intent=given["intent"], context=context, goal=given["goal"] or None)
+        found = suggested(db, scoring, tenant_id, intent=given["intent"], context=context, goal=given["goal"] or None)
         return cls(**given, answer=found)
 
     @property
@@ -115,13 +116,13 @@ class LearningPage:
         return self.state["known"].get(kind, {}).get("things", 0)
 
 
-def learning_page(db: Database, tenant_id: int, params: Any) -> LearningPage:
+def learning_page(db: Database, scoring: Scoring, tenant_id: int, params: Any, *, now: datetime) -> LearningPage:
     """Everything that the page shows.
 
     Raises:
         Problem: as `Asked.of`.
     """
-    asked, state = Asked.of(db, tenant_id, params), _LACKING | learning_state(db, tenant_id)
+    asked, state = Asked.of(db, scoring, tenant_id, params), learning(db, scoring, tenant_id, now=now)
     seen = lessons.newest(db, tenant_id)
     evaluation = _evaluation(state["evaluation"])
     return LearningPage(

@@ -315,7 +315,7 @@ async def learning(request: Request) -> Response:
     """What was learned and why it is believed; with a question in the query, what would be suggested."""
 
     def make(web: Web, viewer: Viewer) -> Response:
-        page = learning_page(web.parts.db, viewer.who.tenant_id, request.query_params)
+        page = learning_page(web.parts.db, web.parts.scoring, viewer.who.tenant_id, request.query_params, now=now())
         return web.page("learning.html", viewer, here="learning", page=page, address=_address(request))
 
     return await _answer(request, make)
