@@ -1,6 +1,7 @@
 """Stored traces as the learner sees them, and its priorities back to the rows they came from.
 
-Real runs alone: what a fake or a recording answered teaches nothing about the world. Of a trace no more leaves the
+Real runs alone: what a fake or a recording answered teaches nothing about the world; nor does one that ended because
+somebody had to be asked, or stopped it. Of a trace no more leaves the
 database than its names, its intent and its outcome: the calls' arguments and results, which are most of it, are taken
 apart there. Reading goes along the index of real runs, in pages with no transaction between them.
 
@@ -16,10 +17,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Select, Text, bindparam, func, literal_column, select, text, update
+from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, func, literal_column, or_, select, text, update
 
 from belljar.learning.runs import Run
-from belljar.server.store._content import MAX_TOOL_CHARS
+from belljar.server.store._content import MAX_TOOL_CHARS, NO_WORD
 from belljar.server.store._json import decoded
 from belljar.server.store.engine import Database
 from belljar.server.store.errors import StoreUnavailable
@@ -56,8 +57,11 @@ Priorities = tuple[Ints, Floats]
 """Rows and the priority of each, ascending by row."""
 
 _TRACE = execution_trace.c
-# The very words of the index: neither engine uses one of some rows for a comparison with a parameter.
-_REAL: ColumnElement[bool] = text("mocked_share = 0")  # pyright: ignore[reportAssignmentType] - a clause is one
+# The very words of the index: neither engine uses one of some rows for a comparison with a parameter. Runs whose end
+# says nothing are few, and not worth an index.
+_REAL: ColumnElement[bool] = and_(
+    text("mocked_share = 0"), or_(_TRACE.error_code.is_(None), _TRACE.error_code.not_in(NO_WORD))
+)
 _MAX_INTENT = 2000
 
 
@@ -150,7 +154,7 @@ def floor(db: Database, tenant_id: int, most: int) -> int:
 
 
 def rows(db: Database, tenant_id: int, *, after: int = 0, until: int, page: int = PAGE) -> Iterator[Ints]:
-    """Rows of all real runs above `after`, up to `until`, ascending, a page at a time; read from the index alone."""
+    """Rows of all real runs above `after`, up to `until`, ascending, a page at a time."""
     for found in _pages(db, tenant_id, after, until, page, _TRACE.row_id):
         yield np.fromiter((row[0] for row in found), np.int64, len(found))
 

@@ -66,10 +66,13 @@ def test_a_path_is_cut(db: Database, owner: Principal) -> None:
 
 
 def test_mocked_runs_are_none(db: Database, owner: Principal) -> None:
-    """F82: what a fake or a recording answered, wholly or in part, is neither read nor counted, nor drawn."""
+    """F82: what a fake or a recording answered, wholly or in part, is neither read nor counted, nor
+    drawn; nor is what ended because somebody had to be asked, or stopped it."""
     send(db, owner, 1)
     send(db, owner, 2, taskResults=[call(source="fake")])
     send(db, owner, 3, taskResults=[call(1), call(2, source="replay")])
+    send(db, owner, 4, success=False, errorCode="APPROVAL_REQUIRED")
+    send(db, owner, 5, success=False, errorCode="INTERRUPTED")
     (real,) = runs.newest(db, owner.tenant_id, 10)
     assert runs.of_rows(db, owner.tenant_id, range(100)) == [real]
     assert runs.count(db, owner.tenant_id) == 1
