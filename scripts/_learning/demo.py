@@ -90,7 +90,7 @@ def _introduction(options: argparse.Namespace) -> str:
         f"told.\n{options.clients} clients run them {runs} times in boxes, against MCP servers that fail in a hidden "
         f"way, and\nsend their traces to `belljar serve`. Every {_BATCH} traces it is asked {asked} questions, in "
         f"words that were\nnot used before: is what it suggests first truly the best? How likely is that to succeed? "
-        f"And how\nwell had it foreseen how the last {_BATCH} runs would end? Known: by who knows\nall failure rates.\n"
+        f"And how\nwell had it foreseen how the last {_BATCH} runs would end? `known`: who knows all failure rates.\n"
     )
 
 
