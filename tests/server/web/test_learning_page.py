@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from html import unescape
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from belljar.learning.baselines import BASELINES
 from belljar.learning.estimates import NOTHING, Evidence, estimate
-from belljar.server.store import lessons
+from belljar.learning.evaluation import hold_out
+from belljar.learning.runs import Run
+from belljar.server.store import lessons, models
 from belljar.server.store.learned import Thing, known
+from belljar.server.store.models import NewModel
 from tests.server.statements import recorded
 from tests.server.traces import call, trace_id, wire
 from tests.server.web.conftest import Site
@@ -120,6 +125,41 @@ def test_a_question_costs_the_same_among_many(site: Site) -> None:
             assert "o.p.git.c1" in client.get("/learning?intent=release+notes").text
         asked.append(len(statements))
     assert asked[1] <= asked[0] + 3  # evidence of five capabilities, not two
+
+
+def test_an_evaluation_is_shown_with_who_won(site: Site) -> None:
+    """F49: every scorer's figures by task, who answers and why, the last checkpoint, and how held-out runs came out."""
+    site.teach(*(ran(n, "git:log", "mail:send", intent="notes") for n in range(1, 4)))
+    ran_before = [Run(n, f"o.p.n.c{n % 3}", f"do {n % 3}", ("a:b", f"c:{n % 3}"), n % 4 > 0) for n in range(1, 101)]
+    evaluation = hold_out(ran_before, {}, BASELINES)
+    blob = NewModel(
+        trained_at=datetime.now(UTC),
+        traces=80,
+        last_row=80,
+        seed=0,
+        seconds=1.5,
+        embedder="hashed",
+        dimensions=8,
+        config={},
+        evaluation=evaluation.to_wire(),
+        uses=dict.fromkeys(evaluation.winners, False),
+        blob=b"not looked at: it won nothing",
+    )
+    client = site.login()
+    assert "Held out" not in seen(client.get("/learning"))
+    models.save(site.api.db, site.owner.tenant_id, blob)
+    page = client.get("/learning")
+    words = seen(page)
+    assert "Trained model version 1 of 80 traces" in words
+    assert "Held out were the newest 20 traces" in words
+    assert "Why: the model won nothing: counts answer" in words
+    for task in (evaluation.capabilities, evaluation.tools, evaluation.chance):
+        assert f"{task.winner} answers" in words
+        assert set(task.scorers) <= set(words.split())
+    assert f"{evaluation.capabilities.scorers['popularity'].hit1:.3f}" in words
+    assert page.text.count('<tr class="winner">') == 3
+    held_out = page.text[page.text.index("h-held-out") : page.text.index("h-surprise")]
+    assert held_out.count("<circle") == len(evaluation.chance.scorers[evaluation.chance.winner].bins)
 
 
 def test_tenants_learn_apart(site: Site) -> None:
