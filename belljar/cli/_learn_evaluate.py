@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from belljar.learning.runs import Run, Scorer
     from belljar.learning.synthetic import Truth
 
-__all__ = ["add"]
+__all__ = ["add", "draw"]
 
 _EPILOG = """\b
 Examples:
@@ -113,7 +113,7 @@ def _show(wanted: _Wanted, as_json: bool) -> int:
         world = {"possible": {key: round(share, 6) for key, share in possible.items()}} if possible else {}
         _screen.out_json({**found.to_wire(), "source": given.about | world, "model": trained})
     else:
-        _draw(found, possible)
+        draw(found, possible)
     return 0
 
 
@@ -235,7 +235,8 @@ def _model(fitted: list[Run], texts: Mapping[str, str], seed: int) -> tuple[Scor
 # What is shown
 
 
-def _draw(found: Evaluation, possible: Mapping[str, float]) -> None:
+def draw(found: Evaluation, possible: Mapping[str, float]) -> None:
+    """Its tables, and how well chances were foreseen. `possible`: the best there can be, where that is known."""
     from belljar.cli import _screen
     from belljar.learning.figures import plot
 

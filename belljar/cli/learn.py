@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from belljar.cli import _learn_evaluate
+from belljar.cli import _learn_evaluate, _learn_status, _learn_train
 
 __all__ = ["add"]
 
@@ -13,6 +13,8 @@ def add(app: typer.Typer) -> None:
     """Register the verbs."""
     learn = typer.Typer(rich_markup_mode=None, help="What is learned from traces, and how good it is.")
     learn.callback()(_learn)
+    _learn_status.add(learn)
+    _learn_train.add(learn)
     _learn_evaluate.add(learn)
     app.add_typer(learn, name="learn")
 

@@ -109,6 +109,24 @@ class StoredTraces:
         told = {key: [self._suggestion(each) for each in self._objects(answer, key)] for key in ("suggestions", "path")}
         return {**answer, **told, "abstained": not told["suggestions"] and not told["path"]}
 
+    async def learning(self) -> _Object:
+        """What GET /api/learning answers: {model, reason, uses, checkpoint, evaluation, learner ...}.
+
+        Raises:
+            BelljarError: as `newest`.
+        """
+        answer = self._parsed(*await self._cloud.ask("GET", "/api/learning"))
+        uses, learner, trained = answer.get("uses"), answer.get("learner"), answer.get("checkpoint")
+        if not isinstance(uses, dict) or not isinstance(learner, dict) or not isinstance(trained, dict | None):
+            raise self._cloud.untrue("it says nothing of a learner")
+        numbers = [cast("_Object", learner).get(key) for key in ("replay", "newTraces", "trainsAfter")]
+        numbers += [cast("_Object", trained).get(key) for key in ("version", "traces", "seconds")] if trained else []
+        words = [answer.get("model"), answer.get("reason"), cast("_Object", learner).get("state")]
+        words += [cast("_Object", learner).get("why"), cast("_Object", trained).get("trainedAt") if trained else ""]
+        if not all(type(number) in (int, float) for number in numbers) or not all(isinstance(w, str) for w in words):
+            raise self._cloud.untrue("it says nothing of a learner")
+        return answer
+
     def _suggestion(self, said: _Object) -> _Object:
         name = said.get("capabilityId", said.get("tool"))
         interval, evidence = said.get("interval"), said.get("evidence")

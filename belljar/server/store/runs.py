@@ -39,6 +39,7 @@ __all__ = [
     "past",
     "priorities",
     "rows",
+    "tenant_named",
     "tenants",
     "texts",
     "write_priorities",
@@ -69,6 +70,12 @@ def tenants(db: Database) -> list[int]:
     """Everybody's ids."""
     with db.read() as connection:
         return list(connection.scalars(select(tenant.c.tenant_id).order_by(tenant.c.tenant_id)))
+
+
+def tenant_named(db: Database, name: str) -> int | None:
+    """The id of a tenant."""
+    with db.read() as connection:
+        return connection.scalar(select(tenant.c.tenant_id).where(tenant.c.name == name))
 
 
 def newest(db: Database, tenant_id: int, most: int) -> list[Run]:
