@@ -1,7 +1,7 @@
 """What `scripts/learning-demo` does: the small world at work for some hundreds of runs, and what is suggested then.
 
-A table, a row a batch; then one suggestion with what speaks for it. Exit 1 if suggestions did not get better, did not
-suffer when `north` got worse, or did not recover.
+A table, a row a batch; then one suggestion with what speaks for it, and a model held against it. Exit 1 if suggestions
+did not get better, did not suffer when `north` got worse, or did not recover.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 
@@ -24,6 +25,8 @@ from scripts._learning.processes import Failed
 _SEED = 64
 _BATCH = 50
 _BEFORE, _AFTER = 6, 6
+# It takes some ten seconds on two quiet cores.
+_TRAINING_S = 180.0
 _HEAD = (
     "        Hit@1                        followed, it     Brier score\n"
     "traces   capability  next tool        succeeds  known  foreseen known"
@@ -80,6 +83,7 @@ async def _shown(folder: Path, options: argparse.Namespace) -> int:
             rows.append(await lab.row(stored))
             _say(_line(rows[-1]))
         await _evidence(lab)
+        await _model(lab)
         return _judged(rows)
 
 
@@ -122,6 +126,15 @@ async def _evidence(lab: Lab) -> None:
     shown = first["evidence"][0]
     _say(f"$ belljar traces show {shown}")
     _say(await lab.belljar("traces", "show", shown))
+
+
+async def _model(lab: Lab) -> None:
+    """A model trained on the same traces, held against what needs none on those that it did not see."""
+    if find_spec("torch") is None:
+        _say("No model is trained: PyTorch is not installed (pip install 'belljar[learn]').\n")
+        return
+    _say("$ belljar learn train")
+    _say(await lab.belljar("learn", "train", "--db", lab.database, seconds=_TRAINING_S))
 
 
 def _judged(rows: list[Row]) -> int:

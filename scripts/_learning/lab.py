@@ -76,7 +76,7 @@ class Lab:
         self._stack = stack
         self._seed = seed
         self._mark = folder / "north-is-worse"
-        self._database = f"sqlite:///{folder / 'traces.db'}"
+        self.database = f"sqlite:///{folder / 'traces.db'}"
         self._clients: list[_Client] = []
         self._traces = 0
         self.url = ""
@@ -94,7 +94,7 @@ class Lab:
 
     async def start(self, cache: Path, clients: int) -> None:
         """The server, keys, clients."""
-        words = ["-m", "belljar", "serve", "--db", self._database, "--port", "0", "--rate", "0", "--json"]
+        words = ["-m", "belljar", "serve", "--db", self.database, "--port", "0", "--rate", "0", "--json"]
         server = await started(self._stack, words, self.environment, self._folder / "server.log", told=True)
         with within(_START_S, "the server did not start"):
             self.url = (await server.line())["url"]
@@ -152,9 +152,9 @@ class Lab:
         """What GET /api/suggest answers."""
         return await self._asker.suggestions({name: text for name, text in query.items() if text})
 
-    async def belljar(self, *words: str) -> str:
+    async def belljar(self, *words: str, seconds: float = _START_S) -> str:
         """What the program says."""
-        with within(_START_S, f"belljar {words[0]} did not end"):
+        with within(seconds, f"belljar {words[0]} did not end"):
             done = await anyio.run_process(
                 [sys.executable, "-m", "belljar", *words], env=self.environment, check=False, stderr=None
             )
@@ -176,7 +176,7 @@ class Lab:
 
     async def _make_key(self, keys: dict[int, str], number: int) -> None:
         scope = "ingest" if number else "read"
-        words = ["server", "key", "create", "--db", self._database, "--scope", scope, "--json"]
+        words = ["server", "key", "create", "--db", self.database, "--scope", scope, "--json"]
         keys[number] = json.loads(await self.belljar(*words))["key"]
 
     async def _client(self, name: str, key: str, cache: Path) -> None:
