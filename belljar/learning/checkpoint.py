@@ -35,12 +35,12 @@ _LARGEST = 60_000.0
 _MAX_META = 16 << 20
 _PROBE = "belljar: read what it says, write it down and send it on"
 
-# n nodes, d dimensions of a text, w width, h hidden.
+# n nodes, d dimensions of a text, w width, h and k hidden.
 _SHAPES: Mapping[str, tuple[str | int, ...]] = {
     "texts": ("n", "d"),
     "nodes": ("n", "w"),
     "bias": (2, "n"),
-    "health": ("n", 1),
+    "chance_health": ("n", 1),
     "counts": ("n", COUNTS),
     "probe": ("d",),
     "text": ("d", "w"),
@@ -55,9 +55,9 @@ _SHAPES: Mapping[str, tuple[str | int, ...]] = {
     "next_bias": ("h",),
     "next_out": ("h", "w"),
     "chance_signals": (SIGNALS, 1),
-    "chance_in": ("3w+", "h"),
-    "chance_bias": ("h",),
-    "chance_out": ("h", 1),
+    "chance_inner": ("3w+", "k"),
+    "chance_bias": ("k",),
+    "chance_out": ("k", 1),
     "chance_base": (1,),
 }
 
@@ -147,10 +147,18 @@ def probed(embedder: Embedder) -> Floats:
 def _check(arrays: Mapping[str, Array], nodes: int) -> None:
     if set(arrays) != set(_SHAPES):
         raise ValueError("a checkpoint holds other arrays than it must")
-    if arrays["text"].ndim != 2 or arrays["next_bias"].ndim != 1:
+    if arrays["text"].ndim != 2 or arrays["next_bias"].ndim != 1 or arrays["chance_bias"].ndim != 1:
         raise ValueError("a checkpoint's arrays have other shapes than they must")
-    (dimensions, width), (hidden,) = arrays["text"].shape, arrays["next_bias"].shape
-    sizes = {"n": nodes, "d": dimensions, "w": width, "4w": 4 * width, "3w+": 3 * width + SIGNALS, "h": hidden}
+    (dimensions, width), h, k = arrays["text"].shape, arrays["next_bias"].size, arrays["chance_bias"].size
+    sizes = {
+        "n": nodes,
+        "d": dimensions,
+        "w": width,
+        "4w": 4 * width,
+        "3w+": 3 * width + SIGNALS,
+        "h": h,
+        "k": k,
+    }
     for name, shape in _SHAPES.items():
         array = arrays[name]
         wanted = tuple(sizes[side] if isinstance(side, str) else side for side in shape)
@@ -278,8 +286,8 @@ class ModelScorer:
         own = w["nodes"][capability] if capability >= 0 else zero
         mean = w["nodes"][called].mean(axis=0) if called else zero
         inputs = np.concatenate([_unit(text @ w["text"]), own, mean, told])
-        hidden = _silu(inputs @ w["chance_in"] + w["chance_bias"])
-        healths = w["health"][[*called, *([capability] if capability >= 0 else [])]].sum(axis=0)
+        hidden = _silu(inputs @ w["chance_inner"] + w["chance_bias"])
+        healths = w["chance_health"][[*called, *([capability] if capability >= 0 else [])]].sum(axis=0)
         return (hidden @ w["chance_out"] + told @ w["chance_signals"] + healths + w["chance_base"])[0]
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "COUNTS",
     "MAX_CALLS",
     "SIGNALS",
+    "STANDING",
     "TINY",
     "Examples",
     "described",
@@ -44,6 +45,13 @@ SIGNALS = 10
 TINY = 1e-6
 """Added to squared lengths: small enough that any vector gets length 1, and one of zeros stays as it is."""
 
+STANDING = 3
+"""What `times` says of a node."""
+
+# Moments at which it is noted how all nodes stand. A run is told of the last one before it, a sixty-fourth ago at most.
+_MOMENTS = 64
+# Of how much a node was used, with each run of anything.
+_USED = np.array([0.995])
 _KEEP = np.array([DECAY, DECAY, 0.85, 0.85])
 _OUTCOME = {True: np.array([1.0, 0.0, 1.0, 0.0]), False: np.array([0.0, 1.0, 0.0, 1.0])}
 _PRIOR = 2.0
@@ -76,17 +84,22 @@ class Examples:
     """Shape (n, SIGNALS)."""
     success: Floats
     """1 or 0; shape (n,)."""
+    moments: Ints
+    """Which of `times` was the last before the run; shape (n,)."""
     texts: Halves
     """Vectors of the intents, each intent once; shape (intents, dimensions)."""
     counts: Doubles
     """What is known of each node after the last run; shape (nodes, COUNTS)."""
+    times: Floats
+    """How each node did and how much it was used until some moments, the last of them now; see `_standing`. Shape
+    (moments, nodes, STANDING)."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def at(self, chosen: Ints) -> Self:
         """Only these of the runs."""
-        of_runs = {each.name: getattr(self, each.name)[chosen] for each in fields(self)[:8]}
+        of_runs = {each.name: getattr(self, each.name)[chosen] for each in fields(self)[:9]}
         return replace(self, **of_runs)
 
 
@@ -96,11 +109,18 @@ def examples(runs: Sequence[Run], graph: Hypergraph, embedder: Embedder) -> Exam
     intents = {text: i for i, text in enumerate(dict.fromkeys(run.intent for run in runs))}
     nodes = [capability_nodes.get(run.capability, -1) for run in runs]
     paths = [[graph.calls.get(call, -1) for call in run.path] for run in runs]
-    counts = np.zeros((len(graph), COUNTS))
+    counts, used = np.zeros((len(graph), COUNTS)), np.zeros((len(graph), len(_USED)))
     told = np.zeros((len(runs), SIGNALS), np.float32)
+    moments = np.arange(len(runs)) * min(_MOMENTS, len(runs)) // len(runs)
+    times = list[Floats]()
     for i, run in enumerate(runs):
+        if moments[i] == len(times):
+            times.append(_standing(counts, used))
         told[i] = signals(counts, nodes[i], paths[i])
         observe(counts, nodes[i], paths[i], run.success)
+        used *= _USED
+        used[[node for node in {nodes[i], *paths[i]} if node >= 0]] += run.success
+    times.append(_standing(counts, used))
     calls = np.full((len(runs), MAX_CALLS), -1, np.int64)
     contexts = np.full((len(runs), MAX_CALLS, CONTEXT), -1, np.int64)
     for i, path in enumerate(paths):
@@ -115,8 +135,10 @@ def examples(runs: Sequence[Run], graph: Hypergraph, embedder: Embedder) -> Exam
         np.array([len(path) - 1 if len(path) <= MAX_CALLS else -1 for path in paths], np.int64),
         told,
         np.array([run.success for run in runs], np.float32),
+        moments,
         _vectors(list(intents), embedder),
         counts,
+        np.stack(times),
     )
 
 
@@ -146,6 +168,13 @@ def signals(counts: Doubles, capability: int, path: Sequence[int]) -> Doubles:
     together = -np.log1p(np.exp(-theirs[: len(called)])).sum(axis=0)
     every = np.concatenate([own.sum(axis=0), theirs.mean(axis=0), theirs.min(axis=0), together / 2])
     return np.concatenate([every, [own_n, theirs_n]])
+
+
+def _standing(counts: Doubles, used: Doubles) -> Floats:
+    """Log odds of success and log of use in runs that succeeded, each long and short; shape (nodes, STANDING)."""
+    odds = np.log((counts[:, 0::2] + _PRIOR / 2) / (counts[:, 1::2] + _PRIOR / 2))
+    share = np.log((used + 1) / (used.mean() + 1))
+    return np.concatenate([odds, share], 1).astype(np.float32)
 
 
 def _log_odds(counts: Doubles) -> tuple[Doubles, float]:

@@ -24,13 +24,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from belljar.learning.attention import Along, Layer, Parameters, unit
-from belljar.learning.examples import SIGNALS
+from belljar.learning.chances import Chances, Known
+from belljar.learning.examples import STANDING
 from belljar.learning.hypergraph import Hypergraph
 
 __all__ = ["Asked", "Questions", "Shape", "Shgat", "info_nce"]
 
 # Of a failed run: what it did is pushed down with this weight, where what succeeded is pulled up with 1.
 _PUSH = 0.5
+# Outcomes are noisy: with a larger part in what the vectors become, they would be learned by heart.
+_OUTCOME = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Shape:
     heads: int = 4
     layers: int = 2
     hidden: int = 96
+    chance_hidden: int = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class Questions:
     lasts: Tensor
     signals: Tensor
     success: Tensor
+    times: Tensor
+    moments: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +70,14 @@ class Asked:
 
     wanted: Tensor
     """The intent, projected; shape (b, w)."""
-    fits: Tensor
-    """How well its text fits each node's; shape (b, n)."""
     capabilities: Tensor
     """Scores of the capabilities; shape (b, n - t)."""
+    calls: Tensor
+    """What is the same of the scores of the calls, whatever was called before; shape (b, calls)."""
 
     def at(self, chosen: Tensor) -> Asked:
         """Only these of the intents, in this order."""
-        return Asked(self.wanted[chosen], self.fits[chosen], self.capabilities[chosen])
+        return Asked(self.wanted[chosen], self.capabilities[chosen], self.calls[chosen])
 
 
 class Shgat(nn.Module):
@@ -93,6 +99,7 @@ class Shgat(nn.Module):
         self.text = make(shape.dimensions, width, scale=shape.dimensions**0.5 / width**0.5)
         self.own = make(n, width, scale=0.0)
         self.bias = make(2, n, scale=0.0)  # as a capability, as a call
+        self.lean = make(STANDING, 2, scale=0.0)
         self.scales = make.full(8.0, 2)  # of query . node, likewise
         self.fits = make.full(2.0, 2)  # of the texts as they are, likewise
         self.want = make(width, width)
@@ -104,10 +111,7 @@ class Shgat(nn.Module):
             make.full(0.0, hidden),
             make(hidden, width),
         )
-        self.health = make(n, 1, scale=0.0)
-        self.chance_signals = make(SIGNALS, 1, scale=0.3)
-        self.chance_in, self.chance_bias = make(3 * width + SIGNALS, hidden), make.full(0.0, hidden)
-        self.chance_out, self.chance_base = make(hidden, 1, scale=0.1), make.full(0.0, 1)
+        self.chances = Chances(n, width, shape.chance_hidden, make)
 
     def nodes(self) -> Tensor:
         """Vectors of all nodes; shape (n, w), of length 1."""
@@ -117,12 +121,26 @@ class Shgat(nn.Module):
             v, e = layer(v, e, self.vertices, self.nested)
         return unit(torch.cat([v, e]))
 
-    def ask(self, texts: Tensor, nodes: Tensor) -> Asked:
-        """What is asked for, from vectors of the intents; shape (b, d)."""
+    def ask(self, texts: Tensor, nodes: Tensor, leaning: Tensor) -> Asked:
+        """What is asked for.
+
+        Args:
+            texts: vectors of the intents; shape (b, d).
+            nodes: see `nodes`.
+            leaning: see `leanings`, of the moment each is asked at; shape (b, 2, n).
+        """
         wanted, fits = texts @ self.text, texts @ self.texts.T
         known = slice(self.tools, None)
         learned = self.scales[0] * unit(wanted @ self.want) @ nodes[known].T
-        return Asked(unit(wanted), fits, learned + self.fits[0] * fits[:, known] + self.bias[0, known])
+        return Asked(
+            unit(wanted),
+            learned + self.fits[0] * fits[:, known] + leaning[:, 0, known],
+            self.fits[1] * fits[:, self.calls] + leaning[:, 1, self.calls],
+        )
+
+    def leanings(self, times: Tensor) -> Tensor:
+        """How common each node is and how well it did, as capability and as call; shape (moments, 2, n)."""
+        return (times @ self.lean).transpose(1, 2) + self.bias
 
     def call_scores(self, asked: Asked, contexts: Tensor, nodes: Tensor) -> Tensor:
         """How well each of `calls` comes next; shape (b, calls).
@@ -138,8 +156,7 @@ class Shgat(nn.Module):
         inputs = torch.cat([asked.wanted, last, self._earlier(asked.wanted, before, contexts), likely], 1)
         hidden = functional.silu(inputs @ self.next_in + self.next_bias)
         query = unit(inputs @ self.next_linear + hidden @ self.next_out)
-        learned = self.scales[1] * query @ nodes[self.calls].T
-        return learned + self.fits[1] * asked.fits[:, self.calls] + self.bias[1, self.calls]
+        return self.scales[1] * query @ nodes[self.calls].T + asked.calls
 
     def _earlier(self, wanted: Tensor, before: Tensor, contexts: Tensor) -> Tensor:
         """The calls before the last one as one vector, zeros if there are none; shape (b, w)."""
@@ -149,25 +166,23 @@ class Shgat(nn.Module):
         share = logits.masked_fill(~there, -1e9).softmax(1) * there
         return (share[:, :, None] * before[:, 1:]).sum(1)
 
-    def chance_logits(self, asked: Asked, of: Questions, nodes: Tensor) -> Tensor:
-        """Log odds of success, not calibrated; shape (b,)."""
-        calls, capabilities, signals = of.calls, of.capabilities, of.signals
-        called, there = _gathered(nodes, calls)
-        own, known = _gathered(nodes, capabilities)
-        mean = called.sum(1) / there.sum(1).clamp(min=1)
-        inputs = torch.cat([asked.wanted, own, mean, signals], 1)
-        hidden = functional.silu(inputs @ self.chance_in + self.chance_bias)
-        healths = (self.health[calls.clamp(min=0)] * there).sum(1) + self.health[capabilities.clamp(min=0)] * known
-        return (hidden @ self.chance_out + signals @ self.chance_signals + healths + self.chance_base)[:, 0]
+    def known(self, wanted: Tensor, of: Questions, nodes: Tensor) -> Known:
+        """What there is to foretell success from."""
+        mentioned = torch.cat([of.capabilities[:, None], of.calls], 1)
+        there = (mentioned >= 0).to(nodes.dtype)[:, :, None]
+        vectors = nodes[mentioned.clamp(min=0)] * there
+        mean = vectors[:, 1:].sum(1) / there[:, 1:].sum(1).clamp(min=1)
+        inputs = torch.cat([wanted, vectors[:, 0], mean, of.signals], 1)
+        return Known(inputs, mentioned, of.success)
 
-    def losses(self, of: Questions, negatives: int) -> tuple[Tensor, Tensor]:
-        """Loss of each run, and its log odds of success; both of shape (b,)."""
+    def losses(self, of: Questions, negatives: int) -> tuple[Tensor, Tensor, Known]:
+        """Loss of each run's capability and calls, and of its outcome, shape (b,); and what is known of it."""
         nodes = self.nodes()
-        asked = self.ask(of.texts, nodes)
+        asked = self.ask(of.texts, nodes, self.leanings(of.times)[of.moments])
         loss = _where_known(asked.capabilities, of.capabilities - self.tools, of.success, negatives)
         loss = loss + self._call_losses(asked, of, nodes, negatives)
-        logits = self.chance_logits(asked, of, nodes)
-        return loss + functional.binary_cross_entropy_with_logits(logits, of.success, reduction="none"), logits
+        known = self.known(asked.wanted, of, nodes)
+        return loss, _OUTCOME * self.chances.missed(known), known
 
     def _call_losses(self, asked: Asked, of: Questions, nodes: Tensor, negatives: int) -> Tensor:
         """Of a run that succeeded, all calls are right; of one that failed, none is, and only the last is blamed."""
@@ -179,12 +194,6 @@ class Shgat(nn.Module):
         each = info_nce(scores, target, of.success[run], negatives)
         summed = torch.zeros(len(told), dtype=each.dtype).index_add(0, run, each)
         return summed / told.sum(1).clamp(min=1)
-
-
-def _gathered(nodes: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """Vectors of these nodes, zeros for -1; and 1 or 0 for whether there is one, the last axis of length 1."""
-    there = (chosen >= 0).to(nodes.dtype)[..., None]
-    return nodes[chosen.clamp(min=0)] * there, there
 
 
 def info_nce(scores: Tensor, target: Tensor, success: Tensor, negatives: int) -> Tensor:

@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from belljar.learning.adam import Adam
-from belljar.learning.attention import tensor
+from belljar.learning.attention import tensor, unit
 from belljar.learning.calibration import Platt, fitted
+from belljar.learning.chances import Known, settle
 from belljar.learning.checkpoint import Checkpoint, embedder_name, probed
 from belljar.learning.embedding import Embedder, embed
 from belljar.learning.estimates import LEAST_PRIORITY
@@ -52,21 +53,21 @@ class Training:
     """How to train."""
 
     seed: int = 0
-    steps: int = 600
+    steps: int = 800
     """At most."""
     batch: int = 64
     """Runs of a step."""
     rate: float = 3e-3
     """Learning rate of Adam at its highest; it falls to a tenth in half a cosine."""
-    decay: float = 1e-3
-    """Weight decay."""
+    decay: float = 0.7
+    """Weight decay, a step, times the rate. Large: intents are many and short, and are soon known by heart."""
     negatives: int = 48
     """Hardest wrong answers that each right one is held against."""
     held_back: float = 0.15
     """Share of the runs, the newest, that decides when to stop and calibrates."""
     look: int = 25
     """Steps from one look at them to the next."""
-    patience: int = 6
+    patience: int = 8
     """Looks without a better loss before training stops."""
     width: int = 64
     heads: int = 4
@@ -170,12 +171,17 @@ class Trainer:
 
     def run(self, stepped: Callable[[Step], None]) -> Trained:
         losses = tuple(self._steps(stepped))
-        self.adam.weights.copy_(self.kept)
-        logits = self.logits()
-        rows, success = self.examples.rows, self.examples.success
+        with torch.no_grad():
+            self.adam.weights.copy_(self.kept)
+        known = self.known()
+        chances = self.model.chances = self._model().chances
+        settle(chances, known, self.fitted, np.random.default_rng(self.training.seed))
+        with torch.no_grad():
+            logits = chances(known).numpy().astype(np.float64)
+        rows, success = self.examples.rows, self.examples.success.astype(np.float64)
         calibration = Platt()
         if len(self.held_back):
-            calibration = fitted(logits[self.fitted :], success[self.fitted :].astype(np.float64))
+            calibration = fitted(logits[self.fitted :], success[self.fitted :])
         left = np.abs(success - calibration.chance(logits))[: self.fitted]
         priorities = np.clip(left, LEAST_PRIORITY, 1.0)
         self.replay.update(self.known_as, priorities)
@@ -203,24 +209,26 @@ class Trainer:
     def _step(self, rng: np.random.Generator, number: int) -> float:
         """One step, and the loss before it."""
         training = self.training
-        drawn, weights = self._draw(rng, beta_at(number - 1, training.steps))
-        losses, logits = self.model.losses(self._asked(drawn), training.negatives)
-        loss = (losses * weights).mean()
+        drawn, weights, fair = self._draw(rng, beta_at(number - 1, training.steps))
+        losses, missed, known = self.model.losses(self._asked(drawn), training.negatives)
+        loss = (losses * weights).mean() + (missed * fair).sum()
         rate = training.rate * (0.55 + 0.45 * math.cos(math.pi * (number - 1) / training.steps))
         if not self.adam.step(loss, rate):
             raise FloatingPointError(f"a loss of {loss.item()}, and no finite way down from it: nothing was kept")
-        left = np.abs(self.examples.success[drawn] - logits.detach().sigmoid().numpy())
+        with torch.no_grad():
+            left = (known.success - self.model.chances(known).sigmoid()).abs().numpy()
         self.replay.update(self.known_as[drawn], left.astype(np.float64).clip(LEAST_PRIORITY, 1.0))
         return loss.item()
 
-    def _draw(self, rng: np.random.Generator, beta: float) -> tuple[Ints, Tensor]:
-        """Places of the runs drawn, and their importance weights."""
+    def _draw(self, rng: np.random.Generator, beta: float) -> tuple[Ints, Tensor, Tensor]:
+        """Places of the runs drawn; their importance weights; those of beta 1, which add up to 1."""
         for _ in range(_DRAWS):
             sample = self.replay.sample(self.training.batch, rng, beta=beta)
             at, known = self._places(sample.rows)
             if known.any():
-                weights = sample.weights[known] / sample.weights[known].max()
-                return at[known], tensor(weights.astype(np.float32))
+                weights, fair = sample.weights[known], 1 / sample.probabilities[known]
+                one, other = (tensor(each.astype(np.float32)) for each in (weights / weights.max(), fair / fair.sum()))
+                return at[known], one, other
         raise ValueError("none of these runs is in the replay")
 
     def _places(self, rows: Ints) -> tuple[Ints, NDArray[np.bool_]]:
@@ -231,7 +239,8 @@ class Trainer:
     def _asked(self, at: Ints) -> Questions:
         some = self.examples.at(at)
         texts = some.texts[some.intents].astype(np.float32)
-        arrays = (texts, some.capabilities, some.calls, some.contexts, some.lasts, some.signals, some.success)
+        of_calls = (some.capabilities, some.calls, some.contexts, some.lasts)
+        arrays = (texts, *of_calls, some.signals, some.success, some.times, some.moments)
         return Questions(*map(tensor, arrays))
 
     def _is_over(self) -> bool:
@@ -247,32 +256,36 @@ class Trainer:
 
     def _held_back_loss(self) -> float:
         with torch.no_grad():
-            loss, _ = self.model.losses(self._asked(self.held_back), self.training.negatives)
-        return float(loss.mean())
+            losses, missed, _ = self.model.losses(self._asked(self.held_back), self.training.negatives)
+        return float((losses + missed).mean())
 
-    def logits(self) -> Floats:
-        """Log odds of success of all runs, by parts so as not to hold everything at once."""
+    def known(self) -> Known:
+        """What is known of the outcomes of all runs; by parts, because texts are wide."""
+        parts = np.array_split(np.arange(len(self.examples)), 1 + len(self.examples) // _PART)
         with torch.no_grad():
             nodes = self.model.nodes()
-            parts = np.array_split(np.arange(len(self.examples)), 1 + len(self.examples) // _PART)
             asked = map(self._asked, parts)
-            found = [self.model.chance_logits(self.model.ask(of.texts, nodes), of, nodes) for of in asked]
-        return torch.cat(found).numpy().astype(np.float64)
+            found = [self.model.known(unit(of.texts @ self.model.text), of, nodes) for of in asked]
+        return Known(*(torch.cat([getattr(each, part.name) for each in found]) for part in fields(Known)))
 
     def checkpoint(self, calibration: Platt) -> Checkpoint:
         with torch.no_grad():
             nodes = self.model.nodes().numpy()
-        weights = {name: each.detach().numpy() for name, each in self.model.named_parameters() if "." not in name}
-        del weights["own"]
+            bias = self.model.leanings(tensor(self.examples.times[-1:]))[0].numpy()
+        named = ((name.replace("chances.", "chance_"), each) for name, each in self.model.named_parameters())
+        weights = {name: each.detach().numpy() for name, each in named if "." not in name}
+        # What led to the nodes' vectors and to how they stand now.
+        del weights["own"], weights["lean"]
         arrays = {
             **weights,
+            "bias": bias,
             "texts": self.texts,
             "nodes": nodes,
             "counts": self.examples.counts.astype(np.float32),
             "probe": probed(self.embedder),
         }
-        named = embedder_name(self.embedder)
-        return Checkpoint(named, self.graph.tools, self.graph.capabilities, self.graph.calls, calibration, arrays)
+        embedder = embedder_name(self.embedder)
+        return Checkpoint(embedder, self.graph.tools, self.graph.capabilities, self.graph.calls, calibration, arrays)
 
 
 def _replay_of(runs: Sequence[Run]) -> PrioritizedReplay:

@@ -45,18 +45,18 @@ def test_a_scorer_reckons_as_the_model_does() -> None:
     """Both kinds of scores and the chance, for runs of all kinds, to 1e-4 of the module's in PyTorch."""
     trainer = Trainer(HISTORY, {"o.p.work.i": "overdue invoices"}, SMALL, embed)
     with torch.no_grad():
-        trainer.adam.weights += 0.05 * torch.randn(
-            trainer.adam.weights.shape, generator=torch.Generator().manual_seed(1)
-        )
+        moved = torch.randn(trainer.adam.weights.shape, generator=torch.Generator().manual_seed(1))
+        trainer.adam.weights += 0.05 * moved
     model, graph = trainer.model, trainer.graph
     scorer = ModelScorer(trainer.checkpoint(Platt(1.3, -0.2)))
     questions = [("photos from the holiday", ()), ("", ("hub:open",)), *((r.intent, r.path[:3]) for r in HISTORY[-5:])]
     questions.append(("tests", ("hub:open", "do:a", "capability:work:i", "hub:check", *["hub:open"] * CONTEXT)))
     with torch.no_grad():
         nodes = model.nodes()
+        now = model.leanings(torch.from_numpy(trainer.examples.times[-1:]))
         for intent, path in questions:
             context = [graph.calls[call] for call in path][::-1][:CONTEXT]
-            asked = model.ask(torch.from_numpy(embed([intent]).copy()), nodes)
+            asked = model.ask(torch.from_numpy(embed([intent]).copy()), nodes, now)
             padded = torch.tensor([context + [-1] * (CONTEXT - len(context))])
             of_calls = model.call_scores(asked, padded, nodes).softmax(1)[0]
             expected = {call: float(of_calls[model.calls.tolist().index(at)]) for call, at in graph.calls.items()}
@@ -67,14 +67,15 @@ def test_a_scorer_reckons_as_the_model_does() -> None:
     path = [graph.calls[call] for call in last.path]
     node = graph.capability_nodes()[last.capability]
     trainer.examples.signals[-1] = signals(trainer.examples.counts.astype(np.float32).astype(float), node, path)
-    logits = trainer.logits()
+    with torch.no_grad():
+        logits = model.chances(trainer.known()).numpy().astype(np.float64)
     assert scorer.chance(last) == pytest.approx(float(Platt(1.3, -0.2).chance(logits[-1:])[0]), abs=1e-4)
 
 
 def test_knowing_nothing_is_said() -> None:
     """A checkpoint without nodes is one: no scores, and one half."""
     some = train(HISTORY[:3], {}, training=SMALL).checkpoint
-    shape = {"texts": (0, DIMENSIONS), "nodes": (0, 16), "bias": (2, 0), "health": (0, 1), "counts": (0, 4)}
+    shape = {"texts": (0, DIMENSIONS), "nodes": (0, 16), "bias": (2, 0), "chance_health": (0, 1), "counts": (0, 4)}
     arrays = {
         name: array if name not in shape else array.reshape(-1)[:0].reshape(shape[name])
         for name, array in some.arrays.items()

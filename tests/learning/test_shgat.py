@@ -49,7 +49,8 @@ def questions(graph: Hypergraph) -> Questions:
     some = examples(HISTORY, graph, embed)
     texts = some.texts[some.intents][:, :10].astype(np.float64)
     arrays = (texts, some.capabilities, some.calls, some.contexts, some.lasts, some.signals.astype(np.float64))
-    return Questions(*map(torch.from_numpy, (*arrays, some.success.astype(np.float64))))
+    seen = some.success.astype(np.float64), some.times.astype(np.float64), some.moments
+    return Questions(*map(torch.from_numpy, (*arrays, *seen)))
 
 
 @pytest.mark.parametrize("which", ["to_edges", "up", "down", "to_vertices"])
@@ -78,7 +79,8 @@ def test_gradients_of_the_whole_loss_are_right() -> None:
             each += 0.1 * torch.randn(each.shape, generator=generator, dtype=DOUBLE)
 
     def loss(*_weights: Tensor) -> Tensor:
-        return model.losses(asked, negatives=100)[0].sum()
+        losses, missed, _ = model.losses(asked, negatives=100)
+        return (losses + missed).sum()
 
     assert torch.autograd.gradcheck(loss, tuple(model.parameters()), fast_mode=True)
 
@@ -133,14 +135,14 @@ def test_order_of_nodes_changes_nothing() -> None:
     texts = narrow(graph)
     one, two = model_of(graph, texts), model_of(other, texts[old])
     with torch.no_grad():
-        for each in ("own", "health"):
-            weights = torch.randn(len(graph), getattr(one, each).shape[1], dtype=DOUBLE)
-            getattr(one, each).copy_(weights)
-            getattr(two, each).copy_(weights[old])
-        losses, logits = one.losses(questions(graph), 3)
-        others, other_logits = two.losses(questions(other), 3)
+        generator = torch.Generator().manual_seed(5)
+        for mine, theirs in ((one.own, two.own), (one.chances.health, two.chances.health)):
+            mine.copy_(torch.randn(mine.shape, generator=generator, dtype=DOUBLE))
+            theirs.copy_(mine[old])
+        losses, missed, _ = one.losses(questions(graph), 3)
+        others, other_missed, _ = two.losses(questions(other), 3)
     assert torch.allclose(losses, others, atol=1e-12)
-    assert torch.allclose(logits, other_logits, atol=1e-12)
+    assert torch.allclose(missed, other_missed, atol=1e-12)
 
 
 def test_info_nce_pulls_what_succeeded_and_pushes_what_failed() -> None:

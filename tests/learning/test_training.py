@@ -78,17 +78,31 @@ def brier(chance: Callable[[Run], float], runs: list[Run]) -> float:
     return float(np.mean([(chance(each) - each.success) ** 2 for each in runs]))
 
 
+def test_what_changed_sides_is_followed() -> None:
+    """Two ways to do one thing: the first succeeds until row 200, the second after it. Of all runs that succeeded the
+    first made twice as many; now the second is above it, and likelier to succeed."""
+    sides = [("east", "west")[row % 2] for row in range(301)]
+    runs = [
+        run(row, f"o.p.by.{sides[row]}", "do the thing", (f"{sides[row]}:do",), (sides[row] == "east") == (row <= 200))
+        for row in range(1, 301)
+    ]
+    scorer = ModelScorer(train(runs, {}, training=SMALL).checkpoint)
+    scores = scorer.capabilities("do the thing")
+    assert scores["o.p.by.west"] > scores["o.p.by.east"]
+    assert best(dict(scorer.tools("do the thing", ()))) == "west:do"
+    assert scorer.chance(runs[-2]) > 0.7 > 0.3 > scorer.chance(runs[-1])
+
+
 def test_a_chance_is_calibrated_on_runs_held_back() -> None:
-    """F47: a network that learned noise by heart is too sure of later runs; calibrated, its Brier score is far
-    lower, and below that of one chance for all."""
-    later = noisy(400, seed=5)
-    by_heart = train(noisy(400), {}, training=replace(SMALL, steps=150, look=150)).checkpoint
-    raw = brier(ModelScorer(replace(by_heart, calibration=Platt())).chance, later)
-    calibrated = brier(ModelScorer(by_heart).chance, later)
-    one_for_all = brier(lambda _: float(np.mean([each.success for each in later])), later)
-    assert by_heart.calibration.slope < 0.7
-    assert calibrated < raw - 0.02
-    assert calibrated < one_for_all
+    """F47: what is trained on succeeded nine times in ten, what is held back and later half the time: the network is
+    too sure, and the calibration puts most of it right."""
+    words = noisy(700)
+    rng = np.random.default_rng(3)
+    runs = [replace(each, success=bool(rng.random() < (0.9 if each.row <= 255 else 0.5))) for each in words]
+    checkpoint = train(runs[:300], {}, training=SMALL).checkpoint
+    raw = brier(ModelScorer(replace(checkpoint, calibration=Platt())).chance, runs[300:])
+    calibrated = brier(ModelScorer(checkpoint).chance, runs[300:])
+    assert calibrated - 0.25 < (raw - 0.25) / 2
 
 
 def test_a_chance_is_near_the_truth() -> None:
@@ -100,15 +114,15 @@ def test_a_chance_is_near_the_truth() -> None:
 
 
 def test_training_stops_in_time_and_keeps_the_best() -> None:
-    """Where there is noise to learn by heart it stops long before the last step, and what it kept foretells later runs
-    better than what it would have ended with."""
+    """Where there is noise to learn by heart it stops before the last step, and what it kept foretells later runs
+    better than what it would have ended with, and than one chance for all."""
     later = noisy(400, seed=5)
-    in_time = train(noisy(400), {}, training=replace(SMALL, steps=150, look=5, patience=4))
+    in_time = train(noisy(400), {}, training=replace(SMALL, steps=150))
     to_the_end = train(noisy(400), {}, training=replace(SMALL, steps=150, look=150))
-    assert len(in_time.losses) < 100
-    assert len(to_the_end.losses) == 150
-    kept, ended = (replace(each.checkpoint, calibration=Platt()) for each in (in_time, to_the_end))
-    assert brier(ModelScorer(kept).chance, later) < brier(ModelScorer(ended).chance, later) - 0.02
+    assert len(in_time.losses) < 150 == len(to_the_end.losses)
+    kept, ended = (brier(ModelScorer(each.checkpoint).chance, later) for each in (in_time, to_the_end))
+    assert kept < ended - 0.005
+    assert kept < brier(lambda _: float(np.mean([each.success for each in later])), later) - 0.01
 
 
 @pytest.mark.parametrize("global_seed", [1, 2])
