@@ -102,8 +102,8 @@ class Learner:
         """Until told to end. Blocking."""
         logs.event("learner-started", trains=not self._cannot, why=self._cannot or None)
         try:
-            while not self._rest(0):
-                self._rest(self._turn())
+            while not self._rest(self._turn()):
+                pass
         finally:
             if self._leads:
                 self._stand_down(forget=True)
