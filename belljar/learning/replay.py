@@ -67,6 +67,11 @@ class PrioritizedReplay:
         here = self._tree.get(np.arange(self._used)) > 0
         return self._rows[: self._used][here]
 
+    def newer_than(self, row: int) -> int:
+        """How many there are above this row; takes as long as there are many."""
+        first = int(np.searchsorted(self._rows[: self._used], row, side="right"))
+        return int(np.count_nonzero(self._tree.get(np.arange(first, self._used))))
+
     def priorities(self, rows: Ints) -> Floats:
         """Of these rows, all of which must be here; shape (len(rows),)."""
         leaves, _ = self._leaves(rows)

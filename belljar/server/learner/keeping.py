@@ -86,8 +86,12 @@ class Keeping:
 
     def new_since(self, row: int) -> int:
         """Runs in rows above this one."""
-        rows = self.replay.rows
-        return len(rows) - int(np.searchsorted(rows, row, side="right"))
+        return self.replay.newer_than(row)
+
+    @property
+    def waits(self) -> bool:
+        """Something was seen that is not complete yet."""
+        return self._seen is not None
 
     def update(self, rows: Ints, priorities: Floats) -> None:
         """As they were written to the store."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ _LOOK_S = 1.0
 _BEAT_S = 15.0
 _REPORT_S = 5.0
 _COMPARE_S = 600.0
+_ROUND_S = 60.0
 # Rows of all tenants' replays together; beyond, those not visited for longest are built anew when they are next.
 _MOST_ROWS = 2_000_000
 
@@ -55,6 +57,8 @@ class _Tenant:
     id: int
     keeping: Keeping
     first: bool = True
+    left: bool = False
+    """There is something to do, now or soon."""
     rests_until: float = 0.0
     failed: int = 0
     unweighed: int = 0
@@ -96,7 +100,8 @@ class Learner:
         self._cannot = lesson.cannot()
         self._name = f"{socket.gethostname()[:200]}:{os.getpid()}"
         self._leads = False
-        self._looked_at = self._beat_at = float("-inf")
+        self._looked_at = self._beat_at = self._round_at = float("-inf")
+        self._arrived = 0
 
     def run(self) -> None:
         """Until told to end. Blocking."""
@@ -114,7 +119,7 @@ class Learner:
         try:
             if not self._still_leads():
                 return _TURN_S
-            for tenant_id in runs.tenants(self._db):
+            for tenant_id in self._due():
                 self._try(tenant_id)
             return _TURN_S
         except Stopped:
@@ -141,6 +146,7 @@ class Learner:
             logs.event("learner-leads" if leads else "learner-stands-down")
             if not leads:
                 self._tenants.clear()
+                self._round_at = float("-inf")
         if leads and self._looked_at - self._beat_at >= _BEAT_S:
             learners.beat(self._db, self._name, now=datetime.now(UTC))
             self._beat_at = self._looked_at
@@ -153,6 +159,17 @@ class Learner:
             learners.forget(self._db) if forget else None
         except StoreError:
             pass  # its last beat says it, a minute later
+
+    def _due(self) -> list[int]:
+        """Whom to visit: those to whom something came, or for whom something is left to do; now and then, everybody:
+        what came to light out of turn is found then at the latest."""
+        now = time.monotonic()
+        if now - self._round_at < _ROUND_S:
+            self._arrived, ids = runs.arrivals(self._db, self._arrived)
+        else:
+            self._arrived, _ = runs.arrivals(self._db, sys.maxsize)
+            ids, self._round_at = set(runs.tenants(self._db)), now
+        return sorted(ids | {tenant.id for tenant in self._tenants.values() if tenant.left})
 
     # One tenant
 
@@ -177,6 +194,7 @@ class Learner:
         if now - tenant.compared_at > _COMPARE_S:
             tenant.keeping.compare()
             tenant.compared_at = now
+        tenant.left = tenant.keeping.waits
         if len(tenant.keeping.replay):
             self._act(tenant, self._model(tenant_id))
         self._paid()
@@ -193,6 +211,8 @@ class Learner:
             weighed_at=tenant.weighed_at,
         )
         act = decide(standing, self._rules, now=now, can_train=not self._cannot)
+        rests = standing.new >= self._rules.trains_after(standing.trained_on) and not self._cannot
+        tenant.left = rests or standing.unweighed > 0 or tenant.keeping.waits
         self._report(tenant, standing, act)
         if act.kind == "train":
             self._train(tenant, standing)

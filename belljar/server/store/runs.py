@@ -30,6 +30,7 @@ __all__ = [
     "MAX_CALLS",
     "PAGE",
     "Priorities",
+    "arrivals",
     "count",
     "floor",
     "last_row",
@@ -70,6 +71,15 @@ def tenants(db: Database) -> list[int]:
     """Everybody's ids."""
     with db.read() as connection:
         return list(connection.scalars(select(tenant.c.tenant_id).order_by(tenant.c.tenant_id)))
+
+
+def arrivals(db: Database, after: int) -> tuple[int, set[int]]:
+    """The newest row of all, and whose traces came above `after`; takes as long as they are many."""
+    with db.read() as connection:
+        newest_row = connection.scalar(select(func.max(_TRACE.row_id))) or 0
+        if newest_row <= after:
+            return newest_row, set()
+        return newest_row, set(connection.scalars(select(_TRACE.tenant_id).where(_TRACE.row_id > after).distinct()))
 
 
 def tenant_named(db: Database, name: str) -> int | None:
