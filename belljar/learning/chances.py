@@ -9,6 +9,7 @@ noisy, and a network learns noise by heart.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -69,8 +70,12 @@ class Chances(nn.Module):
         return functional.binary_cross_entropy_with_logits(self(known), known.success, reduction="none")
 
 
-def settle(head: Chances, known: Known, fitted: int, rng: np.random.Generator) -> None:
+def settle(
+    head: Chances, known: Known, fitted: int, rng: np.random.Generator, stepped: Callable[[float], None]
+) -> None:
     """Train a fresh head on the first `fitted` runs, and leave it as it foretold the others best.
+
+    `stepped` is called after each step with the loss before it; what it raises ends training.
 
     Raises:
         FloatingPointError: the loss is no number any more.
@@ -84,16 +89,18 @@ def settle(head: Chances, known: Known, fitted: int, rng: np.random.Generator) -
     best, kept, waited = float("inf"), adam.weights.clone(), 0
     for number in range(_STEPS if len(held_back.success) else _BLIND):
         drawn = torch.from_numpy(rng.integers(fitted, size=_BATCH))  # pyright: ignore[reportUnknownMemberType]
-        if not adam.step(head.missed(known.at(drawn)).mean(), _RATE):
-            raise FloatingPointError("a loss that is no number: nothing was kept")
+        loss = head.missed(known.at(drawn)).mean()
+        if not adam.step(loss, _RATE):
+            raise FloatingPointError(f"a loss of {loss.item()}, and no finite way down from it: nothing was kept")
+        stepped(loss.item())
         if not len(held_back.success):
             kept = adam.weights
         elif number % _LOOK == 0:
             with torch.no_grad():
-                loss = float(head.missed(held_back).mean())
-            waited = 0 if loss < best else waited + 1
-            if loss < best:
-                best, kept = loss, adam.weights.clone()
+                later = float(head.missed(held_back).mean())
+            waited = 0 if later < best else waited + 1
+            if later < best:
+                best, kept = later, adam.weights.clone()
             if waited >= _PATIENCE:
                 break
     with torch.no_grad():

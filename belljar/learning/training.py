@@ -79,6 +79,7 @@ class Step:
     """A step that was taken."""
 
     number: int
+    """At last it stays at `of` for a few hundred short ones: those of the head for chances."""
     of: int
     loss: float
     seconds: float
@@ -175,7 +176,14 @@ class Trainer:
             self.adam.weights.copy_(self.kept)
         known = self.known()
         chances = self.model.chances = self._model().chances
-        settle(chances, known, self.fitted, np.random.default_rng(self.training.seed))
+        steps, began = self.training.steps, time.perf_counter()
+
+        def settled(loss: float) -> None:
+            nonlocal began
+            stepped(Step(steps, steps, loss, time.perf_counter() - began))
+            began = time.perf_counter()
+
+        settle(chances, known, self.fitted, np.random.default_rng(self.training.seed), settled)
         with torch.no_grad():
             logits = chances(known).numpy().astype(np.float64)
         rows, success = self.examples.rows, self.examples.success.astype(np.float64)

@@ -170,6 +170,15 @@ def test_nothing_global_is_moved() -> None:
     assert all(step.of == 6 and np.isfinite(step.loss) and step.seconds > 0 for step in seen)
 
 
+def test_a_caller_is_asked_all_the_time() -> None:
+    """So that it can keep to its share of the processor, or give up: in the steps of the head for chances, too."""
+    seen = list[Step]()
+    train(forked(160), {}, training=FEW, stepped=seen.append)
+    assert [step.number for step in seen[:6]] == [1, 2, 3, 4, 5, 6]
+    assert len(seen) > 16
+    assert {step.number for step in seen[6:]} == {6}
+
+
 def test_priorities_return_to_their_rows() -> None:
     """F45: each run trained on gets |outcome - predicted|, in the replay too; rows held back or foreign keep theirs."""
     history = uneven(200)
