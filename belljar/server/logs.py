@@ -23,7 +23,7 @@ EVENTS = "belljar.server"
 
 _MAX_CHARS = 2000
 # What a library says about itself may matter to who runs the server, from this level on.
-_LIBRARIES = ("uvicorn", "sqlalchemy", "alembic")
+_LIBRARIES = ("uvicorn", "sqlalchemy", "alembic", "py.warnings")
 
 
 def configure(stream: TextIO | None = None, *, debug: bool = False) -> None:

@@ -7,7 +7,9 @@ import time
 
 import pytest
 
+from belljar.errors import ConfigError
 from belljar.server.learner.budget import Budget, Stopped
+from belljar.server.settings import Settings
 
 
 class Machine:
@@ -83,6 +85,13 @@ def test_told_to_end() -> None:
         real.pay()  # for a minute
     assert time.monotonic() - began < 20
     timer.join()
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.01, float("nan")])
+def test_what_is_no_share(share: float) -> None:
+    """A server is not started with it."""
+    with pytest.raises(ConfigError, match="--learn-share"):
+        Settings(database="sqlite:///x.db", learn_share=share)
 
 
 def test_a_real_process_keeps_it() -> None:

@@ -89,23 +89,6 @@ def test_it_dies_and_is_started_again(sqlite_url: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("db_url", ["sqlite"], indirect=True)
-def test_told_to_end_while_it_trains(db: Database, db_url: str, owner: Principal) -> None:
-    """A training is given up: it ends within its grace, nothing is half written, and another learner can lead."""
-    feed(db, owner, 400)
-    with learning(db_url, USUAL, learn_share=0.02) as (handle, metrics):
-        until(lambda: metrics.value("belljar_learner_training"), "a training")
-        pid = handle.pid
-        assert pid is not None
-        began = time.monotonic()
-    assert time.monotonic() - began < 6
-    assert gone(pid)
-    assert versions(db, owner) == []
-    with learning(db_url) as (_, metrics):
-        until(lambda: metrics.value("belljar_learner_leading"), "another one")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("db_url", ["sqlite"], indirect=True)
 def test_its_share_of_a_core(db: Database, db_url: str, owner: Principal) -> None:
     """While it trains, its processor time over the time on the wall is no more than its share."""
     feed(db, owner, 400)

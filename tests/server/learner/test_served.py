@@ -34,6 +34,10 @@ def learner(server: Server) -> psutil.Process | None:
     return found[0] if found else None
 
 
+def maps(pid: int) -> str:
+    return Path(f"/proc/{pid}/maps").read_text()
+
+
 def events(server: Server) -> list[str]:
     return [json.loads(line)["event"] for line in list(server.lines) if line.startswith("{")]
 
@@ -41,7 +45,8 @@ def events(server: Server) -> list[str]:
 @pytest.mark.slow
 @SQLITE_ALONE
 def test_told_to_end_while_it_trains(db: Database, owner: Principal, serve: Serve) -> None:
-    """SIGTERM in the middle of a training: the server ends well within its grace, and nothing of either is left."""
+    """SIGTERM in the middle of a training: the server ends well within its grace, and nothing of either is left. What
+    trains was in the learner's memory alone."""
     feed(db, owner, 400)
     server = serve("--learn-share", "0.02")
     key = keys.create_key(db, "acme", ["read", "admin"], now=datetime.now(UTC)).key
@@ -50,6 +55,8 @@ def test_told_to_end_while_it_trains(db: Database, owner: Principal, serve: Serv
         assert "belljar_learner_training 1.0" in client.get("/metrics").text
     child = learner(server)
     assert child is not None
+    until(lambda: "libtorch" in maps(child.pid), "PyTorch, in the learner")
+    assert "libtorch" not in maps(server.process.pid)
     began = time.monotonic()
     assert server.end() == 0
     assert time.monotonic() - began < 10
