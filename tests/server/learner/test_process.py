@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from belljar.server.store.keys import Principal
 from belljar.server.store.migrating import migrate
 from tests.server.conftest import principal
 from tests.server.learner.conftest import Hold, feed, learning, until, versions
+from tests.server.postgres import Postgres, programs, running
 
 LONG = {"least": 60, "rest_s": 0.5, "linger_s": 0.5, "steps": 20}
 
@@ -143,3 +145,23 @@ def test_a_database_that_is_not_migrated(tmp_path: Path) -> None:
         until(lambda: state(db, owner) == "waiting", "a first look")
         assert handle.pid == pid
     db.close()
+
+
+@pytest.mark.slow
+def test_a_database_that_crashes(postgres: Postgres) -> None:
+    """PostgreSQL dies and comes back: the learner leads no more, waits, and leads again, the same process."""
+    found = programs()
+    assert found is not None  # `postgres` was not skipped
+    with running(found, "fsync=off") as server:
+        url = server.url(server.create())
+        with closing(open_database(url)) as db:
+            migrate(db)
+        with learning(url) as (handle, metrics):
+            until(lambda: metrics.value("belljar_learner_leading"), "a leader")
+            pid = handle.pid
+            server.stop(signal.SIGQUIT)
+            until(lambda: not metrics.value("belljar_learner_leading"), "it to notice")
+            server.start()
+            until(lambda: metrics.value("belljar_learner_leading"), "it to lead again")
+            assert handle.pid == pid
+            assert metrics.value("belljar_learner_deaths_total") == 0
