@@ -41,7 +41,7 @@ def _train(
     ] = None,
     tenant: Annotated[str, typer.Option(metavar="NAME", help="Whose traces.")] = "default",
     seed: Annotated[int, typer.Option(metavar="N", help="Of the training and the statistics.")] = 0,
-    steps: Annotated[int, typer.Option(metavar="N", min=1, max=100_000, help="Of the training, at most.")] = 600,
+    steps: Annotated[int, typer.Option(metavar="N", min=1, max=100_000, help="Of the training, at most.")] = 800,
     embedder: Annotated[
         str | None, typer.Option(metavar="MODULE:NAME", help="As `belljar serve` has it; else it is not used there.")
     ] = None,

@@ -90,7 +90,7 @@ def learn(
     seed: int,
     embedder: Embedder,
     paid: Paid,
-    steps: int = 600,
+    steps: int = 800,
     progress: Progress = lambda _what, _number, _of: None,
 ) -> Lesson:
     """Train, evaluate, and train on all of it if it won.

@@ -27,7 +27,7 @@ class Rules:
     """or such a share of those the last one was trained on, if that is more."""
     rest_s: float = 300.0
     """From the end of a training to the next."""
-    steps: int = 600
+    steps: int = 800
     """Of a training, at most."""
     batch: int = 256
     """Traces that are weighed anew at once."""
