@@ -86,14 +86,14 @@ def test_standard_input(belljar: Belljar) -> None:
 @pytest.mark.slow
 def test_a_model_takes_part(belljar: Belljar) -> None:
     """F47: trained here and now on the older runs, and judged like the others; with a line of progress."""
-    words = ("learn", "evaluate", "--world", "confounded", "--runs", "120", "--json")
+    words = ("learn", "evaluate", "--world", "confounded", "--runs", "250", "--json")
     done = belljar(*words, env={"OMP_NUM_THREADS": "1"})
     assert done.status == 0, done.err
     assert set(done.json["tasks"]["tools"]["scorers"]) > {"shgat", "counts", "markov1"}
     assert done.json["model"]["steps"] > 0
     assert done.json["tasks"]["tools"]["winner"] != "shgat"
     assert "100 are needed" in done.json["tasks"]["tools"]["reason"]
-    assert done.err.startswith("training on 96 runs")
+    assert done.err.startswith("training on 200 runs")
 
 
 def test_without_pytorch(belljar: Belljar) -> None:

@@ -34,6 +34,15 @@ def test_where_structure_matters_it_wins(name: str) -> None:
     assert found.capabilities.winner == "shgat"
 
 
+def test_a_change_is_followed() -> None:
+    """F47: when the servers have changed places for a while, it suggests what works now, and more so than counts do."""
+    found, best = judged("regimes")
+    tools = {scorer: each.hit1 for scorer, each in found.tools.scorers.items()}
+    assert tools["shgat"] > best["tools"] - 0.15
+    assert tools["shgat"] > tools["counts"] + 0.1
+    assert (found.capabilities.winner, found.tools.winner) == ("shgat", "shgat")
+
+
 def test_where_it_does_not_matter_it_is_not_used() -> None:
     """F47: in the plain world the simple ones are as good as can be, and they are what is used."""
     found, _ = judged("plain")
