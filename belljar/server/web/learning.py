@@ -6,11 +6,12 @@ numbers for SVG here and elements in the template; each has its figures beside i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
+from belljar.learning.evaluation import MODEL
 from belljar.learning.figures import Calibration, Evaluation, Task
 from belljar.server.advice import learning, suggested
 from belljar.server.problems import Problem
@@ -18,7 +19,7 @@ from belljar.server.scoring import Scoring
 from belljar.server.store import lessons
 from belljar.server.store.engine import Database
 from belljar.server.store.lessons import Change, Seen
-from belljar.server.store.suggestions import Suggestions
+from belljar.server.store.suggestions import COUNTS, Suggestions
 
 __all__ = ["Asked", "Bar", "LearningPage", "TaskFigures", "learning_page"]
 
@@ -83,6 +84,9 @@ class TaskFigures:
     columns: tuple[str, ...]
     rows: list[tuple[str, tuple[float, ...]]]
     winner: str
+    """Who did best, and could be proven to."""
+    answers: str
+    """Who the server asks: the model where it won, counts elsewhere."""
     reason: str
     n: int
 
@@ -128,7 +132,7 @@ def learning_page(db: Database, scoring: Scoring, tenant_id: int, params: Any, *
     return LearningPage(
         state,
         asked,
-        _tasks(evaluation) if evaluation else [],
+        _tasks(evaluation, state["uses"]) if evaluation else [],
         evaluation.held_out if evaluation else 0,
         _calibration(seen),
         _held_out(evaluation.chance) if evaluation else [],
@@ -151,14 +155,15 @@ def _evaluation(wire: Any) -> Evaluation | None:
         return None
 
 
-def _tasks(evaluation: Evaluation) -> list[TaskFigures]:
+def _tasks(evaluation: Evaluation, uses: Mapping[str, bool]) -> list[TaskFigures]:
     found = list[TaskFigures]()
     for attribute, name in _TASKS:
         task = cast("Task[Any]", getattr(evaluation, attribute))
         columns = _CHANCE if attribute == "chance" else _RANKING
         rows = [(who, tuple(getattr(made, key) for _, key in columns)) for who, made in task.scorers.items()]
         labels = tuple(label for label, _ in columns)
-        found.append(TaskFigures(name, labels, rows, task.winner, task.reason, task.n))
+        answers = MODEL if uses[attribute] else COUNTS
+        found.append(TaskFigures(name, labels, rows, task.winner, answers, task.reason, task.n))
     return found
 
 

@@ -154,8 +154,10 @@ def test_an_evaluation_is_shown_with_who_won(site: Site) -> None:
     assert "Held out were the newest 20 traces" in words
     assert "Why: the model won nothing: counts answer" in words
     for task in (evaluation.capabilities, evaluation.tools, evaluation.chance):
-        assert f"{task.winner} answers" in words
+        assert f"{task.winner} best" in words
         assert set(task.scorers) <= set(words.split())
+    # Whoever of the simple ones is best: what the server can ask is counts.
+    assert words.count("counts answers") + words.count("counts best answers") == 3
     assert f"{evaluation.capabilities.scorers['popularity'].hit1:.3f}" in words
     assert page.text.count('<tr class="winner">') == 3
     held_out = page.text[page.text.index("h-held-out") : page.text.index("h-surprise")]
