@@ -124,7 +124,7 @@ def suggest(
         way = asking.way(goal) if goal else ()
     # Without an intent there is nothing to hold capabilities against but how well they do.
     modelled = (of_capabilities and by.capabilities and intent.strip()) or (of_tools and by.tools)
-    return Suggestions(tuple(found[:limit]), way, by.name if modelled else COUNTS)
+    return Suggestions(tuple(found[:limit]), way, by.name if modelled and found else COUNTS)
 
 
 @dataclass(frozen=True, slots=True)
