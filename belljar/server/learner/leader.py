@@ -27,6 +27,7 @@ __all__ = ["Leader", "leader_of"]
 
 _LOCK_ID = 0x62656C6C6C726E  # "belllrn"
 _TAKE = text("SELECT pg_try_advisory_lock(:id)")
+_GIVE = text("SELECT pg_advisory_unlock(:id)")
 _HELD = text(
     "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -64,10 +65,19 @@ class _Session:
                 self._line = self._db.alone()
             self._leads = bool(self._line.scalar(_HELD if self._leads else _TAKE, {"id": _LOCK_ID}))
         except (DBAPIError, StoreUnavailable):
-            self.close()
+            self._hang_up()
         return self._leads
 
     def close(self) -> None:
+        if self._leads and self._line is not None:
+            try:
+                # PostgreSQL ends a session some time after its connection was closed, and its locks then.
+                self._line.execute(_GIVE, {"id": _LOCK_ID})
+            except DBAPIError:
+                pass  # it is gone, and the lock with it
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         self._leads, line, self._line = False, self._line, None
         if line is not None:
             try:
