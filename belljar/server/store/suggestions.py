@@ -253,7 +253,7 @@ def learning_state(db: Database, tenant_id: int) -> dict[str, Any]:
     with db.read() as connection:
         known = {found.kind: {"things": found.things, "n": int(found.n)} for found in connection.execute(counted)}
         recent = connection.execute(newest).all()
-    surprising = sorted(recent, key=lambda found: -found.priority)[:10]
+    surprising = sorted(recent, key=lambda found: -abs(found.td_error))[:10]
     return {
         "model": COUNTS,
         "reason": "no model was trained yet",
