@@ -69,7 +69,8 @@ def _lines(told: dict[str, Any]) -> list[str]:
         lines.append(f"  {words:<24}{'the model' if uses.get(task) is True else 'counts'}")
     lines.append(f"model     {_model(trained) if trained else 'none was trained yet'}")
     lines.append(f"learner   {_text(learner['state'])}: {_text(learner['why'])}")
-    numbers = f"{learner['replay']} real traces, {learner['newTraces']} new; trains after {learner['trainsAfter']}"
+    numbers = f"{learner['replay']} real traces, {learner['newTraces']} new"
+    numbers += f"; trains after {learner['trainsAfter']}" if learner["trainsAfter"] else ""
     heard = learner.get("updatedAt")
     lines.append(f"  {numbers}; {f'heard of {_text(heard)}' if heard else 'never heard of'}")
     return lines

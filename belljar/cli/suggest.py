@@ -70,6 +70,10 @@ def _show(config: Config, query: dict[str, str], as_json: bool) -> int:
             lines += [f"the way to {show.text(query.get('goal', ''), max_chars=200)}:"]
             lines += [f"  {number}  {_line(step)}" for number, step in enumerate(answer["path"], 1)]
         _screen.out("\n".join(lines))
+        if answer["model"] != "counts":
+            _screen.note(
+                f"belljar: ranked by {show.text(answer['model'], max_chars=100)}; belljar learn status says why"
+            )
     return 0
 
 

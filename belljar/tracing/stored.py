@@ -106,6 +106,8 @@ class StoredTraces:
         """
         answer = self._parsed(*await self._cloud.ask("GET", "/api/suggest", query=query))
         answer.setdefault("path", [])
+        if not isinstance(answer.get("model"), str):
+            raise self._cloud.untrue("it does not say by whom")
         told = {key: [self._suggestion(each) for each in self._objects(answer, key)] for key in ("suggestions", "path")}
         return {**answer, **told, "abstained": not told["suggestions"] and not told["path"]}
 

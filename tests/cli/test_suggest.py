@@ -64,13 +64,25 @@ _GOOD = {"tool": "a:b", "score": 0.5, "successRate": 1.0, "interval": [0, 1], "n
         {"suggestions": [{**_GOOD, "n": "many"}]},
         {"suggestions": [{**_GOOD, "evidence": [1]}]},
         {"suggestions": [], "path": {}},
+        {"suggestions": [_GOOD], "model": 7},
     ],
 )
 def test_an_answer_that_is_none(belljar: Belljar, answer: Any) -> None:
     """A server that answers something else: exit 4, one line, no traceback."""
+    answer = {"model": "counts", **answer} if isinstance(answer, dict) else answer
     lying = FakeRegistry(instead=(200, {"content-type": "application/json"}, [json.dumps(answer).encode()]))
     with serving(lying) as url:
         done = belljar("suggest", "x", env={"BELLJAR_CLOUD_URL": url, "BELLJAR_API_KEY": "bj_" + "0" * 32})
     assert done.status == 4
     assert "its answer cannot be used" in done.err
     assert "Traceback" not in done.err
+
+
+def test_who_ranked_is_said(belljar: Belljar) -> None:
+    """F47: a model that ranks in place of counts is named, beside the answer and not in it; foreign text is escaped."""
+    body = json.dumps({"suggestions": [_GOOD], "abstained": False, "model": f"shgat 3{_ESC}"}).encode()
+    with serving(FakeRegistry(instead=(200, {"content-type": "application/json"}, [body]))) as url:
+        done = belljar("suggest", "x", env={"BELLJAR_CLOUD_URL": url, "BELLJAR_API_KEY": "bj_" + "0" * 32})
+    assert (done.status, done.out.split()[0]) == (0, "0.50")
+    assert r"ranked by shgat 3s:\x1b" in done.err
+    assert "shgat" not in done.out

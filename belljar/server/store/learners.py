@@ -61,7 +61,7 @@ def status_of(connection: Connection, tenant_id: int, *, now: datetime) -> tuple
     if beat_at is None or now - beat_at > SILENT_AFTER:
         numbers = (said.replay, said.new_traces, said.trains_after) if said else (0, 0, 0)
         return Status("off", _NOBODY, *numbers), beat_at
-    return said or Status("waiting", "it has not come to this tenant yet", 0, 0, 0), beat_at
+    return said or Status("waiting", "no real trace of this tenant was looked at yet", 0, 0, 0), beat_at
 
 
 def forget(db: Database) -> None:
