@@ -62,7 +62,7 @@ _RUN = Plain(
     one=frozenset(
         {"-c", "--servers", "--args", "--backend", "--keep-files", "--world", "--intent", "--workflow", "--config"}
     ),
-    many=frozenset({"--arg", "--allow", "--deny", "--limit", "--waive"}),
+    many=frozenset({"--arg", "--allow", "--auto", "--deny", "--limit", "--waive"}),
     flags=frozenset({"--install", "--debug", "--json"}),
     names={"-c": "code", "--json": "as_json"},
     file=True,

@@ -19,6 +19,7 @@ _KEYS = ["runId", "success", "value", "error", "durationMs", "stdout", "stderr",
 
 def test_json_is_one_object_with_exactly_these_keys(belljar: Belljar) -> None:
     """F19: the object of a run has the contract's keys, in order, and nothing else is on stdout."""
+    belljar("run", "-c", "1")  # whoever is first on this machine waits for the guest to be compiled, and is told
     done = belljar("run", "-c", "print('hi')\n{'a': args['n'] + 1}", "--arg", "n=1", "--intent", "to count", "--json")
     assert (done.status, done.err) == (0, "")
     assert done.out.count("\n") == 1
@@ -41,7 +42,7 @@ def test_calls_in_json(belljar: Belljar, server: Callable[..., Any]) -> None:
     done = belljar("run", "-c", code, "--servers", servers, "--allow", "s:*", "--workflow", "w1", "--json")
     assert done.status == 0, done.err
     good, bad = done.json["calls"]
-    assert list(good) == ["callId", "server", "tool", "state", "durationMs", "source"]
+    assert list(good) == ["callId", "server", "tool", "state", "durationMs", "source", "grant"]
     assert (good["callId"], good["server"], good["tool"], good["state"]) == (1, "s", "wrapped", "applied")
     assert (bad["state"], bad["errorCode"]) == ("failed", "RPC_ERROR")
     assert done.json["value"] == [1, 2, "RPC_ERROR"]

@@ -12,7 +12,8 @@ from belljar.cli import _app, _running, _words
 
 _VALUES = st.sampled_from(["", "x", "a=b", "-c", "--json", "-1", "--", "x y", "é"])
 _OPTIONS = """
-    -c --servers --args --backend --keep-files --world --intent --workflow --config --arg --allow --deny --limit --waive
+    -c --servers --args --backend --keep-files --world --intent --workflow --config --arg --allow --auto --deny --limit
+    --waive
 """
 _WORD = (
     st.tuples(st.sampled_from(_OPTIONS.split()), _VALUES).map(list)
